@@ -1,0 +1,1 @@
+"""The Python client's shell: a socket around `core.session.client`."""

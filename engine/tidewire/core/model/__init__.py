@@ -1,0 +1,1 @@
+"""What a database change is: positions, relations, changes, transactions."""

@@ -1,0 +1,1 @@
+"""What goes over a WebSocket: frames, their encoding, error and close codes."""

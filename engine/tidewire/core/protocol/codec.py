@@ -1,0 +1,88 @@
+"""Messages to bytes and back, and the one WebSocket framing that the hot path needs.
+
+Frames from server to client are not masked (RFC 6455, 5.3), so one encoded frame serves all
+sockets: `text_frame` is applied once per message, never once per client.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable
+
+import msgspec
+
+from tidewire.core.model.lsn import format_lsn
+from tidewire.core.model.transaction import Transaction
+from tidewire.core.protocol import frames
+from tidewire.errors import ProtocolError
+
+_encode = msgspec.json.encode
+_client_decoder: msgspec.json.Decoder[frames.ClientFrame]
+_client_decoder = msgspec.json.Decoder(frames.ClientFrame)
+_server_decoder: msgspec.json.Decoder[frames.ServerFrame]
+_server_decoder = msgspec.json.Decoder(frames.ServerFrame)
+_TAG_PROBLEM = re.compile(r"Invalid value '.*' - at `\$\.type`", re.DOTALL)
+
+
+def decode_client(payload: bytes) -> frames.ClientFrame:
+    """Read one message of a client.
+
+    Raises ProtocolError with code `bad_frame` or `unknown_type`.
+    """
+    try:
+        return _client_decoder.decode(payload)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        code = "unknown_type" if _TAG_PROBLEM.match(text) else "bad_frame"
+        raise ProtocolError(code, text) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError("bad_frame", f"not JSON: {error}") from None
+
+
+def decode_server(payload: bytes | str) -> frames.ServerFrame:
+    """Read one message of a server.
+
+    Raises ProtocolError with code `bad_frame`.
+    """
+    try:
+        return _server_decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(
+            "bad_frame", f"the server's message is not understood: {error}"
+        ) from None
+
+
+def encode(frame: frames.Frame) -> bytes:
+    """Write any message."""
+    return _encode(frame)
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Put a WebSocket header of a final, unmasked text frame before the payload."""
+    length = len(payload)
+    if length < 126:
+        return b"\x81" + bytes((length,)) + payload
+    if length < 65536:
+        return struct.pack(">BBH", 0x81, 126, length) + payload
+    return struct.pack(">BBQ", 0x81, 127, length) + payload
+
+
+def encode_part(shape: str, changes: Iterable[bytes]) -> bytes:
+    """Write what one transaction did to one shape."""
+    return b'{"shape":"%b","changes":[%b]}' % (shape.encode(), b",".join(changes))
+
+
+def encode_commit(
+    transaction: Transaction, parts: Iterable[bytes], *, part: int | None = None, last: bool = True
+) -> bytes:
+    """Write a commit from its encoded parts; `part` and `last` only for one that is cut."""
+    cut = b"" if part is None else b',"part":%d,"last":%b' % (part, b"true" if last else b"false")
+    return b'{"type":"commit","lsn":"%b","at":%d,"xid":%d,"tag":"%b","parts":[%b]%b}' % (
+        format_lsn(transaction.lsn).encode(),
+        transaction.at,
+        transaction.xid,
+        transaction.tag.encode(),
+        b",".join(parts),
+        cut,
+    )

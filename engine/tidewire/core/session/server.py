@@ -1,0 +1,321 @@
+"""The server's end of one connection, as a state machine.
+
+::
+
+    frame        OPENING                       OPEN                    CLOSED
+    hello        OPEN, `welcome`               error `unexpected`      -
+    subscribe    close `bad_hello`             -> Subscribe            -
+    unsubscribe  close `bad_hello`             -> Unsubscribe          -
+    ack          close `bad_hello`             window moves, -> Ack    -
+    ping         close `bad_hello`             `pong`                  -
+    anything     close `bad_hello`             error, lives on         -
+    (time)       close `hello_timeout`         ping, close `dead`      -
+    (flood)      close `flood`                 close `flood`           -
+
+Time comes in as `now`, the next moment at which `wake` wants to be called stands in `deadline`.
+What the session cannot answer by itself (it knows no catalog and no log) it returns to the hub.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias
+
+from tidewire import limits
+from tidewire.core.model.lsn import Lsn, format_lsn
+from tidewire.core.protocol import frames
+from tidewire.core.protocol.codec import decode_client, encode, text_frame
+from tidewire.core.protocol.codes import CLOSES, CloseCode
+from tidewire.core.session.outbox import Outbox
+from tidewire.core.shape.shape import Shape, ShapeId
+from tidewire.errors import ProtocolError
+
+Request: TypeAlias = frames.Subscribe | frames.Unsubscribe | frames.Ack
+Authenticate: TypeAlias = Callable[[str], bool]
+PING = b""
+
+
+class State(enum.Enum):
+    """Where a connection is in its life."""
+
+    OPENING = "opening"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class Parts(Protocol):
+    """The frames of one large commit (`core.parts.CommitParts`)."""
+
+    is_complete: bool
+
+    def __len__(self) -> int:
+        """Count the parts that are ready."""
+        ...
+
+    def frame(self, part: int, /) -> bytes:
+        """Return a part that is ready."""
+        ...
+
+    def step(self) -> None:
+        """Work on, for a bounded time."""
+        ...
+
+
+class Node(NamedTuple):
+    """What a session has to know about the node to welcome a client."""
+
+    epoch: str
+    progress: Lsn
+
+
+class ServerSession:
+    """One client's session; the shell feeds it frames and time and collects what it wants sent.
+
+    `flush` is called by the hub when frames wait in the outbox or the session wants to close;
+    `send_ping` when the peer was silent for a heartbeat; `abort` when it is dead or takes nothing.
+    """
+
+    __slots__ = (
+        "_authenticate",
+        "_heard_at",
+        "_is_authenticated",
+        "_pinged_at",
+        "_stalled_since",
+        "_tokens",
+        "_tokens_at",
+        "abort",
+        "client",
+        "closing",
+        "cut",
+        "deadline",
+        "flush",
+        "id",
+        "is_live",
+        "number",
+        "outbox",
+        "part",
+        "pending",
+        "send_ping",
+        "shape_ids",
+        "shapes",
+        "state",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        now: float,
+        *,
+        flush: Callable[[], None],
+        send_ping: Callable[[], None],
+        abort: Callable[[str], None],
+        authenticate: Authenticate,
+        is_authenticated: bool,
+    ) -> None:
+        self.id = id
+        self.client = ""
+        self.state = State.OPENING
+        self.outbox = Outbox()
+        self.shapes: dict[str, Shape] = {}
+        """Accepted subscriptions by the client's id."""
+        self.shape_ids: frozenset[ShapeId] = frozenset()
+        """The same as the server-wide names."""
+        self.pending: set[str] = set()
+        """Ids of subscriptions that wait for the database."""
+        self.is_live = False
+        """At the tail: the hub delivers new commits at once."""
+        self.number = 0
+        """Next commit to read from the log, when not live."""
+        self.part = 0
+        """Parts of that commit that were sent already."""
+        self.cut: Parts | None = None
+        """The parts of that commit, if it is a large one and its turn has come."""
+        self.closing: tuple[CloseCode, str] | None = None
+        self.flush = flush
+        self.send_ping = send_ping
+        self.abort = abort
+        self.deadline = now + limits.HELLO_S
+        self._authenticate = authenticate
+        self._is_authenticated = is_authenticated
+        self._heard_at = now
+        self._pinged_at: float | None = None
+        self._stalled_since: float | None = None
+        self._tokens = limits.INBOUND_FRAMES_BURST
+        self._tokens_at = now
+
+    # --- from the client ---
+
+    def receive(self, payload: bytes, now: float, node: Node) -> Request | None:
+        """Take one frame; return what the hub has to do, if anything."""
+        if self.state is State.CLOSED or not self._admit(now):
+            return None
+        try:
+            return self._handle(decode_client(payload), node)
+        except ProtocolError as error:
+            if self.state is State.OPENING:
+                self.close("bad_hello", error.text)
+            else:
+                self.refuse(error.code, error.text)
+        return None
+
+    def hear(self, now: float) -> None:
+        """Note that bytes came in, whatever they were."""
+        self._heard_at = now
+
+    def _handle(self, frame: frames.ClientFrame, node: Node) -> Request | None:
+        if self.state is State.OPENING:
+            self._open(frame, node)
+            return None
+        match frame:
+            case frames.Hello():
+                raise ProtocolError("unexpected", "hello was said before")
+            case frames.Ping(t=t):
+                self.send(frames.Pong(t=t))
+                return None
+            case frames.Ack(n=n):
+                self.outbox.acknowledge(n)
+                return frame
+            case _:
+                return frame
+
+    def _open(self, frame: frames.ClientFrame, node: Node) -> None:
+        if not isinstance(frame, frames.Hello):
+            self.close("bad_hello", "the first frame must be hello")
+            return
+        if not self._is_authenticated and not self._authenticate(frame.token or ""):
+            self.close("unauthorized", "the token is missing or not valid")
+            return
+        self.client = frame.client
+        self.state = State.OPEN
+        self.deadline = self._heard_at + limits.HEARTBEAT_S
+        self.send(
+            frames.Welcome(
+                session=self.id,
+                epoch=node.epoch,
+                lsn=format_lsn(node.progress),
+                heartbeat_s=limits.HEARTBEAT_S,
+                limits={
+                    "window_bytes": limits.WINDOW_BYTES,
+                    "frame_bytes": limits.INBOUND_FRAME_BYTES,
+                    "shapes": limits.SHAPES_PER_SESSION,
+                },
+            )
+        )
+
+    def _admit(self, now: float) -> bool:
+        refill = (now - self._tokens_at) * limits.INBOUND_FRAMES_PER_S
+        self._tokens = min(limits.INBOUND_FRAMES_BURST, self._tokens + refill)
+        self._tokens_at = now
+        if self._tokens < 1:
+            self.close("flood", f"more than {limits.INBOUND_FRAMES_PER_S:g} frames a second")
+            return False
+        self._tokens -= 1
+        return True
+
+    # --- its shapes and its place in the log, kept for the hub ---
+
+    def reserve(self, id: str) -> bool:
+        """Set an id of the client aside for a subscription in the making, or refuse it."""
+        if id in self.shapes or id in self.pending:
+            self.refuse("id_in_use", f"the id {id!r} is taken", id)
+        elif len(self.shapes) + len(self.pending) >= limits.SHAPES_PER_SESSION:
+            text = f"at most {limits.SHAPES_PER_SESSION} shapes for one connection"
+            self.refuse("too_many", text, id)
+        else:
+            self.pending.add(id)
+            return True
+        return False
+
+    def give_up(self, id: str) -> bool:
+        """Tell whether the id is of a subscription that the hub has to take away."""
+        if id in self.pending:
+            self.pending.discard(id)
+        elif id not in self.shapes:
+            self.refuse("unknown_id", f"there is no subscription {id!r}", id)
+        return id in self.shapes
+
+    def stand_at(self, number: int) -> None:
+        """Take a place in the log: the commit with this number is the next to read."""
+        self.number, self.part, self.cut = number, 0, None
+
+    def retire(self) -> None:
+        """Let go of everything: the socket is gone."""
+        self.state = State.CLOSED
+        self.shapes.clear()
+        self.shape_ids = frozenset()
+        self.pending.clear()
+        self.cut = None
+
+    # --- to the client ---
+
+    def send(self, frame: frames.Frame) -> None:
+        """Queue a message that does not count; the hub flushes."""
+        self.outbox.push(text_frame(encode(frame)))
+
+    def send_subscribed(self, request: frames.ShapeRequest, shape: Shape) -> None:
+        """Accept one subscription."""
+        spec = shape.spec
+        self.send(
+            frames.Subscribed(
+                id=request.id,
+                shape=shape.id,
+                table=f"{spec.schema}.{spec.table}",
+                key=list(spec.key),
+                columns=[(column.name, column.type_name) for column in spec.columns],
+                mode="catchup" if request.start else "live",
+            )
+        )
+
+    def refuse(self, code: str, text: str, ref: str | None = None) -> None:
+        """Answer with an error; the connection lives on."""
+        self.send(frames.Error(code=code, text=text, ref=ref))
+
+    def close(self, code: str, text: str) -> None:
+        """End the session: the shell sends what is queued and then this close code."""
+        if self.state is State.CLOSED:
+            return
+        self.state = State.CLOSED
+        self.closing = (CLOSES[code], text)
+        self.flush()
+
+    # --- time ---
+
+    def stall(self, is_blocked: bool, now: float) -> None:
+        """Note that the socket takes nothing more, or takes again."""
+        self.outbox.block(is_blocked)
+        self._stalled_since = now if is_blocked else None
+        if is_blocked:
+            self.deadline = min(self.deadline, now + limits.STALLED_S)
+
+    def wake(self, now: float) -> None:
+        """Do what is due; `deadline` says when to call again."""
+        if self.state is State.OPENING:
+            self.close("hello_timeout", f"no hello within {limits.HELLO_S:g} s")
+        elif self.state is State.CLOSED:
+            self.abort("closed")
+        elif self._stalled_since is not None and now >= self._stalled_since + limits.STALLED_S:
+            self.abort("stalled")
+        else:
+            self._keep_alive(now)
+
+    def _keep_alive(self, now: float) -> None:
+        if self._pinged_at is not None and self._heard_at < self._pinged_at:
+            if now >= self._pinged_at + limits.DEAD_S:
+                self.abort("dead")
+                return
+        elif now >= self._heard_at + limits.HEARTBEAT_S:
+            self._pinged_at = now
+            self.send_ping()
+        else:
+            self._pinged_at = None
+        self.deadline = self._next_deadline()
+
+    def _next_deadline(self) -> float:
+        if self._pinged_at is None:
+            due = self._heard_at + limits.HEARTBEAT_S
+        else:
+            due = self._pinged_at + limits.DEAD_S
+        if self._stalled_since is None:
+            return due
+        return min(due, self._stalled_since + limits.STALLED_S)

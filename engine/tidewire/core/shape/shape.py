@@ -1,0 +1,37 @@
+"""A shape: which rows and columns of which table a client sees.
+
+So far every shape is a whole table. Equal shapes are one shape, under one short name on the wire,
+so that one encoded frame serves all its subscribers.
+"""
+
+from __future__ import annotations
+
+from typing import NewType
+
+import msgspec
+
+ShapeId = NewType("ShapeId", str)
+
+
+class ShapeColumn(msgspec.Struct, frozen=True):
+    """One column as clients see it: a name and the name of its type, for their parsers."""
+
+    name: str
+    type_name: str
+
+
+class ShapeSpec(msgspec.Struct, frozen=True):
+    """What makes two shapes equal, as the catalog resolved it."""
+
+    relation_oid: int
+    schema: str
+    table: str
+    columns: tuple[ShapeColumn, ...]
+    key: tuple[str, ...]
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """A shape with the name that it has on the wire."""
+
+    id: ShapeId
+    spec: ShapeSpec

@@ -1,0 +1,157 @@
+"""The log: recent commits in order, from the floor to the tail.
+
+::
+
+    floor                         tail          progress
+      |---(commit]---(commit]---(commit]- - - - - -|
+      everything in here can be sent again          nothing committed in here
+
+Readers address commits by number, which never changes: commit `n` is at `entries[n - first]`.
+The newest commit is never dropped, so that a restarted server is sent it again and can compare its
+tag with the cursors that clients bring.
+"""
+
+from __future__ import annotations
+
+import bisect
+import enum
+from typing import NamedTuple
+
+from tidewire import limits
+from tidewire.core.model.lsn import LSN_ZERO, Lsn
+from tidewire.core.model.transaction import Transaction
+
+
+class Place(enum.Enum):
+    """How a position and tag that a client brings relate to this log."""
+
+    FOUND = "found"
+    AHEAD = "ahead"
+    """Beyond what this node has read: wait."""
+    LOST = "lost"
+    """Below the floor: what came after it is gone."""
+    FOREIGN = "foreign"
+    """Another history."""
+
+
+# What a commit and a row of it take in memory beside their bytes (tuples, headers of objects).
+_COMMIT_OVERHEAD_BYTES = 500
+_ROW_OVERHEAD_BYTES = 120
+
+
+class _Entry(NamedTuple):
+    transaction: Transaction
+    arrived: float
+    weight: int
+
+
+class History:
+    """The commits of the last minutes, bounded in bytes and time."""
+
+    def __init__(
+        self,
+        floor: Lsn = LSN_ZERO,
+        *,
+        bytes_max: int = limits.LOG_BYTES,
+        seconds_max: float = limits.LOG_S,
+    ) -> None:
+        self.floor = floor
+        self._floor_tag = ""
+        self._bytes_max = bytes_max
+        self._seconds_max = seconds_max
+        self._entries: list[_Entry] = []
+        self._ends: list[Lsn] = []
+        self._first = 0
+        self._bytes = 0
+        self._progress = floor
+
+    @property
+    def first(self) -> int:
+        """Number of the oldest commit that is kept."""
+        return self._first
+
+    @property
+    def next(self) -> int:
+        """Number that the next commit will get: a reader there is at the tail."""
+        return self._first + len(self._entries)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the log takes, in memory and in the spool."""
+        return self._bytes
+
+    @property
+    def progress(self) -> Lsn:
+        """Every commit that ends at or below is known: in the log, or below its floor."""
+        return self._progress
+
+    @property
+    def tag(self) -> str:
+        """Tag of the last commit at or below `progress`."""
+        return self._entries[-1].transaction.tag if self._entries else self._floor_tag
+
+    def at(self, number: int) -> Transaction:
+        """Return the commit with this number, which must be in the log."""
+        return self._entries[number - self._first].transaction
+
+    def before(self, number: int) -> tuple[Lsn, str]:
+        """Return position and tag of a reader that has seen all commits below `number`."""
+        if number == self._first:
+            return self.floor, self._floor_tag
+        transaction = self.at(number - 1)
+        return transaction.lsn, transaction.tag
+
+    def append(self, transaction: Transaction, now: float) -> int:
+        """Add a commit behind all others and return its number."""
+        assert transaction.lsn > (self._ends[-1] if self._ends else self.floor), "commits in order"
+        weight = _weight(transaction)
+        self._entries.append(_Entry(transaction, now, weight))
+        self._ends.append(transaction.lsn)
+        self._bytes += weight
+        self.advance(transaction.lsn)
+        self._trim_bytes()
+        return self.next - 1
+
+    def advance(self, progress: Lsn) -> None:
+        """Note that no further commit will end at or below this position."""
+        self._progress = max(self._progress, progress)
+
+    def expire(self, now: float) -> None:
+        """Drop commits that are older than the window."""
+        limit = now - self._seconds_max
+        count = 0
+        while count < len(self._entries) - 1 and self._entries[count].arrived < limit:
+            count += 1
+        self._drop(count)
+
+    def locate(self, lsn: Lsn, tag: str) -> tuple[Place, int]:
+        """Find the number of the first commit behind a position that a client brings."""
+        if lsn > self._progress:
+            return Place.AHEAD, 0
+        if lsn < self.floor:
+            return Place.LOST, 0
+        number = self._first + bisect.bisect_right(self._ends, lsn)
+        _, expected = self.before(number)
+        return (Place.FOUND, number) if tag == expected else (Place.FOREIGN, 0)
+
+    def _trim_bytes(self) -> None:
+        count, bytes_left = 0, self._bytes
+        while count < len(self._entries) - 1 and bytes_left > self._bytes_max:
+            bytes_left -= self._entries[count].weight
+            count += 1
+        self._drop(count)
+
+    def _drop(self, count: int) -> None:
+        if not count:
+            return
+        dropped = self._entries[count - 1].transaction
+        self.floor, self._floor_tag = dropped.lsn, dropped.tag
+        self._bytes -= sum(entry.weight for entry in self._entries[:count])
+        del self._entries[:count]
+        del self._ends[:count]
+        self._first += count
+
+
+def _weight(transaction: Transaction) -> int:
+    objects = 0 if transaction.is_spooled else transaction.rows * _ROW_OVERHEAD_BYTES
+    return transaction.size + objects + _COMMIT_OVERHEAD_BYTES

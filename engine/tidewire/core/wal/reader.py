@@ -1,0 +1,73 @@
+"""The one reader of binary messages: every read is checked against the end of the message.
+
+A failed read raises `DecodeError` with the names of message and field and the offset, so that a
+report from the field can be understood without the bytes at hand.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from tidewire.errors import DecodeError
+
+_FORMATS = {
+    1: struct.Struct(">B"),
+    2: struct.Struct(">H"),
+    4: struct.Struct(">I"),
+    8: struct.Struct(">Q"),
+}
+
+
+class Reader:
+    """Walk over one message, field by field."""
+
+    __slots__ = ("_bytes", "_message", "offset")
+
+    def __init__(self, message: str, data: bytes, offset: int = 0) -> None:
+        self._message = message
+        self._bytes = data
+        self.offset = offset
+
+    def unsigned(self, field: str, width: int) -> int:
+        """Read a big-endian unsigned number of 1, 2, 4 or 8 bytes."""
+        start = self._advance(field, width)
+        value: int = _FORMATS[width].unpack_from(self._bytes, start)[0]
+        return value
+
+    def signed32(self, field: str) -> int:
+        """Read a big-endian signed number of 4 bytes."""
+        value = self.unsigned(field, 4)
+        return value - (1 << 32) if value >> 31 else value
+
+    def take(self, field: str, length: int) -> bytes:
+        """Read exactly `length` bytes."""
+        start = self._advance(field, length)
+        return self._bytes[start : start + length]
+
+    def text(self, field: str) -> str:
+        """Read UTF-8 text that a zero byte ends."""
+        end = self._bytes.find(b"\0", self.offset)
+        if end < 0:
+            raise self.error(field, "text without its closing zero byte")
+        start, self.offset = self.offset, end + 1
+        try:
+            return self._bytes[start:end].decode()
+        except UnicodeDecodeError as error:
+            raise DecodeError(self._message, field, start + error.start, "not UTF-8") from None
+
+    def end(self) -> None:
+        """Insist that nothing is left over."""
+        if self.offset != len(self._bytes):
+            raise self.error("end", f"{len(self._bytes) - self.offset} bytes left over")
+
+    def error(self, field: str, problem: str) -> DecodeError:
+        """Make the error for a value at this place that cannot be right."""
+        return DecodeError(self._message, field, self.offset, problem)
+
+    def _advance(self, field: str, length: int) -> int:
+        start = self.offset
+        if start + length > len(self._bytes):
+            have = max(0, len(self._bytes) - start)
+            raise self.error(field, f"{length} bytes expected, {have} left")
+        self.offset = start + length
+        return start

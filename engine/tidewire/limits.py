@@ -1,0 +1,95 @@
+"""Every bound of Tidewire: the unit is in the name, the reason in the comment.
+
+Relations between bounds are asserted at the end, so that a change of one cannot break another.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# --- the replication stream ---
+# A transaction below this stays in memory; a larger one goes to the spool, so that one bulk update
+# cannot push the process over its memory.
+TRANSACTION_MEMORY_BYTES: Final = 8 * MIB
+# What the spool buffers before it writes, and reads at once.
+SPOOL_BLOCK_BYTES: Final = 256 * KIB
+# One drain of the replication socket ends here, so that clients are served in between.
+DRAIN_BYTES: Final = 1 * MIB
+# The walsender is told this at connect: it frees the slot of a frozen leader after so long.
+WAL_SENDER_TIMEOUT_MS: Final = 3_000
+TCP_USER_TIMEOUT_MS: Final = 2_000
+# Well below the walsender's timeout: several reports may be late before the slot is lost.
+FEEDBACK_S: Final = 0.5
+# Reconnecting to PostgreSQL: first and longest wait; each is multiplied with 0.5 to 1.0.
+BACKOFF_FIRST_S: Final = 0.1
+BACKOFF_LONGEST_S: Final = 5.0
+# An ordinary query of ours (catalog, publication) that takes longer is given up.
+QUERY_TIMEOUT_S: Final = 10.0
+CONNECT_TIMEOUT_S: Final = 10.0
+# Creating a slot or publishing a table waits for older transactions of the application.
+OLDER_TRANSACTIONS_TIMEOUT_S: Final = 60.0
+
+# --- the log ---
+# The window in which a client can catch up; the slot trails by it, and each START of the walsender
+# decodes it again (about 0.25 s per 100 MB), so it is also the budget of a restart.
+LOG_BYTES: Final = 256 * MIB
+LOG_S: Final = 600.0
+# Encoded commits kept for sessions that read the same part of the log one after another.
+FRAME_CACHE_BYTES: Final = 16 * MIB
+# A commit frame larger than this is sent in parts: bounds a socket buffer, a client's parser and
+# the time for which one session keeps the loop.
+COMMIT_PART_BYTES: Final = 256 * KIB
+# Commits that one session looks at before others get their turn.
+CATCHUP_COMMITS: Final = 500
+
+# --- one connection ---
+# Bytes under way to a client that it has not acknowledged: enough for 100 Mbit/s at 80 ms.
+WINDOW_BYTES: Final = 1 * MIB
+# Where acknowledgements become bytes again: one note per so many bytes sent.
+WINDOW_MARK_BYTES: Final = 32 * KIB
+# The transport's own buffer; above it a session waits at its cursor.
+SOCKET_BUFFER_BYTES: Final = 256 * KIB
+# One frame of a client: subscriptions and mutations are small.
+INBOUND_FRAME_BYTES: Final = 1 * MIB
+# Frames of a client: sustained rate and burst; beyond that the connection is closed.
+INBOUND_FRAMES_PER_S: Final = 200.0
+INBOUND_FRAMES_BURST: Final = 400.0
+# Shapes of one connection, and shapes in one frame.
+SHAPES_PER_SESSION: Final = 100
+# Subscriptions of one connection that wait for the database.
+SUBSCRIPTIONS_PENDING: Final = 100
+# `hello` must come within this time after the handshake.
+HELLO_S: Final = 5.0
+# A ping goes out when a connection was silent for this long; below the usual 60 s of proxies.
+HEARTBEAT_S: Final = 25.0
+# No byte for this long after the ping: the peer is dead.
+DEAD_S: Final = 20.0
+# A socket that takes nothing for this long while data wait is given up.
+STALLED_S: Final = 60.0
+# The other side answers our close frame within this time, or the socket is cut.
+CLOSE_S: Final = 5.0
+# Text in a close frame (RFC 6455: 125 bytes less the code).
+CLOSE_REASON_BYTES: Final = 123
+# Names that clients choose: ids of shapes, client ids.
+NAME_CHARS: Final = 200
+
+# --- the node ---
+CONNECTIONS: Final = 20_000
+# Progress without rows is told at most this often.
+PROGRESS_S: Final = 1.0
+
+# --- the Python client ---
+# Commits that wait for a consumer; beyond that it is told that it lagged.
+CLIENT_COMMITS: Final = 10_000
+# One message of the server; a part of a commit plus its envelope, with room.
+CLIENT_MESSAGE_BYTES: Final = 64 * MIB
+
+assert FEEDBACK_S * 1000 * 3 <= WAL_SENDER_TIMEOUT_MS, "a leader must not lose its slot by chance"
+assert HEARTBEAT_S < 60, "proxies cut idle connections after 60 s"
+assert COMMIT_PART_BYTES * 2 <= WINDOW_BYTES, "a window must hold more than one part"
+assert WINDOW_MARK_BYTES * 8 <= WINDOW_BYTES, "acknowledgements must be finer than the window"
+assert LOG_BYTES <= 256 * MIB, "a restart re-reads the window: 0.25 s per 100 MB at hand-over"
+assert TRANSACTION_MEMORY_BYTES * 4 <= LOG_BYTES, "the log must hold more than one transaction"

@@ -1,0 +1,1 @@
+"""What speaks with PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Where bytes go that are too many for memory."""
