@@ -87,7 +87,7 @@ class Account:
         if parent is None:
             raise ConfigError(f"{self.name} can enter no temporary directory: pass data_dir")
         path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent)).resolve()
-        path.chmod(0o755)
+        path.chmod(0o711)
         return path
 
     def can_enter(self, directory: Path) -> bool:

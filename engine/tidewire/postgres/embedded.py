@@ -123,6 +123,7 @@ class EmbeddedPostgres:
         self._directory: _DataDirectory | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._password = ""
+        self._owner_pid = 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -178,7 +179,9 @@ class EmbeddedPostgres:
     def stop(self, mode: StopMode = "fast", *, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Stop the server, harder after each `timeout_s`; a temporary directory is removed."""
         self._stop_process(mode, timeout_s)
-        self._release()
+        # A forked child ends through here, too, but server and directory are not the child's.
+        if os.getpid() == self._owner_pid:
+            self._release()
 
     def restart(self, mode: StopMode = "fast", *, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """Stop and start the server on the same data, with the same port and password."""
@@ -197,7 +200,8 @@ class EmbeddedPostgres:
             _remove_left_behind(self._binaries)
             path = _make_directory(self._given, self._binaries.account)
             self._directory = _DataDirectory(path, self._binaries, temporary=self._given is None)
-            atexit.register(self._stop_at_exit, os.getpid())
+            self._owner_pid = os.getpid()
+            atexit.register(self.stop)
         self._directory.make_ready()
         self.data_dir = self._directory.path
         self.version = self._binaries.version
@@ -251,19 +255,14 @@ class EmbeddedPostgres:
     def _stop_process(self, mode: str, timeout_s: float) -> None:
         if mode not in STOP_SIGNALS:
             raise ConfigError(f"unknown stop mode {mode!r}: use one of {', '.join(STOP_SIGNALS)}")
-        if self.is_running:
+        if self.is_running:  # never in a forked child: it is not the parent of the server
             shut_down(self.pid, STOP_SIGNALS[mode], lambda: not self.is_running, timeout_s)
 
     def _release(self) -> None:
-        atexit.unregister(self._stop_at_exit)
+        atexit.unregister(self.stop)
         if self._directory is not None:
             self._directory.release()
             self._directory = None
-
-    def _stop_at_exit(self, owner_pid: int) -> None:
-        # A forked child inherits the exit handler, but the server is not the child's.
-        if os.getpid() == owner_pid:
-            self.stop()
 
 
 class _DataDirectory:

@@ -14,10 +14,13 @@ from __future__ import annotations
 import enum
 from typing import Literal, NamedTuple, TypeAlias
 
+import msgspec
+
 from tidewire import limits
 from tidewire.core.model.lsn import Lsn, format_lsn, parse_lsn
 from tidewire.core.protocol import frames
 from tidewire.core.protocol.codec import decode_server, encode
+from tidewire.core.protocol.codes import ERRORS
 from tidewire.core.protocol.parsers import parse_value
 from tidewire.core.stream.cursor import Cursor
 from tidewire.errors import ProtocolError
@@ -95,10 +98,12 @@ class State(enum.Enum):
 class _Subscription:
     """One subscription of this client, accepted or not."""
 
-    __slots__ = ("columns", "key", "request", "shape")
+    __slots__ = ("columns", "is_asked", "key", "request", "shape")
 
     def __init__(self, request: frames.ShapeRequest) -> None:
         self.request = request
+        self.is_asked = False
+        """The server of this connection knows of it."""
         self.shape: str | None = None
         self.columns: tuple[tuple[str, str], ...] = ()
         self.key: tuple[str, ...] = ()
@@ -133,12 +138,20 @@ class ClientSession:
         request = frames.ShapeRequest(id=id, table=table)
         self._subscriptions[id] = _Subscription(request)
         if self.state is State.OPEN:
-            self._send(frames.Subscribe(shapes=[request]))
+            self._ask([request])
 
     def unsubscribe(self, id: str) -> None:
         """Give up a subscription."""
-        if self._subscriptions.pop(id, None) and self.state is State.OPEN:
+        subscription = self._subscriptions.pop(id, None)
+        if subscription and subscription.is_asked and self.state is State.OPEN:
             self._send(frames.Unsubscribe(id=id))
+
+    def ask_again(self, id: str) -> None:
+        """Repeat a subscription that was refused with a code that allows it."""
+        subscription = self._subscriptions.get(id)
+        if subscription and not subscription.is_asked and self.state is State.OPEN:
+            # With `from`: if others have moved the cursor on, the server tells that there is a gap.
+            self._ask([self._resumed(subscription.request)])
 
     # --- the life of a connection ---
 
@@ -149,7 +162,7 @@ class ClientSession:
         self._counted = self._unacked_bytes = 0
         self._parts = []
         for subscription in self._subscriptions.values():
-            subscription.shape = None
+            subscription.shape, subscription.is_asked = None, False
         self._send(frames.Hello(client=self.client, token=self._token))
 
     def disconnect(self) -> None:
@@ -191,16 +204,20 @@ class ClientSession:
         self._epoch = frame.epoch
         self._window = frame.limits.get("window_bytes", limits.WINDOW_BYTES)
         if self._subscriptions:
-            self._send(frames.Subscribe(shapes=self._resumed()))
+            self._ask([self._resumed(its.request) for its in self._subscriptions.values()])
         return Opened(frame.session, frame.epoch)
 
-    def _resumed(self) -> list[frames.ShapeRequest]:
-        requests = [subscription.request for subscription in self._subscriptions.values()]
+    def _resumed(self, request: frames.ShapeRequest) -> frames.ShapeRequest:
         if self.cursor is None:
-            return requests
-        epoch, lsn, tag = self.cursor.epoch, self.cursor.lsn, self.cursor.tag
-        start = frames.From(epoch=epoch, lsn=format_lsn(lsn), tag=tag)
-        return [frames.ShapeRequest(id=r.id, table=r.table, start=start) for r in requests]
+            return request
+        lsn = format_lsn(self.cursor.lsn)
+        start = frames.From(epoch=self.cursor.epoch, lsn=lsn, tag=self.cursor.tag)
+        return msgspec.structs.replace(request, start=start)
+
+    def _ask(self, requests: list[frames.ShapeRequest]) -> None:
+        for request in requests:
+            self._subscriptions[request.id].is_asked = True
+        self._send(frames.Subscribe(shapes=requests))
 
     def _subscribed(self, frame: frames.Subscribed) -> list[Event]:
         subscription = self._subscriptions.get(frame.id)
@@ -248,15 +265,17 @@ class ClientSession:
             self._parts = []
         if frame.reason == "schema_changed":
             # The server has taken these away: ask for the table as it is now.
-            requests = [self._subscriptions[id].request for id in concerned]
-            if requests:
-                self._send(frames.Subscribe(shapes=requests))
+            if requests := [self._subscriptions[id].request for id in concerned]:
+                self._ask(requests)
         return [WasReset(concerned, frame.reason)]
 
     def _refused(self, frame: frames.Error) -> list[Event]:
+        code = ERRORS.get(frame.code)
         subscription = self._subscriptions.get(frame.ref or "")
         if subscription is not None and subscription.shape is None:
-            del self._subscriptions[frame.ref or ""]
+            subscription.is_asked = False
+            if code is None or not code.retry:
+                del self._subscriptions[frame.ref or ""]
         return [Refused(frame.code, frame.text, frame.ref)]
 
     # --- bookkeeping ---

@@ -1,0 +1,16 @@
+"""The command line: one file per verb.
+
+Exit codes: 0 done, 1 the check or request failed, 2 wrong usage or setting, 3 PostgreSQL refused or
+is not there, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    from tidewire.cli.app import run
+
+    sys.exit(run(sys.argv[1:]))

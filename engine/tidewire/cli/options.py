@@ -1,0 +1,37 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidewire import config
+from tidewire.telemetry import configure_logging
+
+DatabaseUrl = Annotated[
+    str | None, typer.Option(help="PostgreSQL, as URL or key=value pairs.", metavar="URL")
+]
+Deployment = Annotated[
+    str | None, typer.Option(help="Names the slot and the publication.", metavar="NAME")
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings file; ./tidewire.toml if it is there.", metavar="FILE"),
+]
+LogLevel = Annotated[
+    str | None, typer.Option(help="debug, info, warning or error.", metavar="LEVEL")
+]
+LogFormat = Annotated[str | None, typer.Option(help="text or json.", metavar="FORMAT")]
+
+
+def load(file: Path | None, **flags: object) -> config.Config:
+    """Make the Config of a command and set up the log.
+
+    Raises ConfigError.
+    """
+    loaded = config.load(flags, os.environ, file)
+    configure_logging(loaded.log_level, loaded.log_format)
+    return loaded

@@ -1,0 +1,59 @@
+"""Does the stream continue the log that we have?
+
+After a reconnect the stream starts so that the newest commit of the log is sent *again*. If another
+one comes in its place, the database has another history than the one we told to clients: a restored
+backup, a slot that somebody else has read, an asynchronous commit that a crash took back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tidewire.core.model.lsn import Lsn
+from tidewire.core.model.transaction import Transaction
+from tidewire.core.stream.history import History
+
+
+class BrokenHistory(Exception):
+    """Say that the stream does not continue the log."""
+
+
+class Rejoin:
+    """Hold the beginning of a stream against the end of the log."""
+
+    def __init__(self, history: History) -> None:
+        self._expected: tuple[Lsn, str] | None = None
+        self.after = history.floor
+        """Where the stream has to start."""
+        if history.next > history.first:
+            newest = history.at(history.next - 1)
+            self._expected = (newest.lsn, newest.tag)
+            self.after, _ = history.before(history.next - 1)
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether the stream has proved to continue the log."""
+        return self._expected is None
+
+    def check(self, transactions: Iterable[Transaction]) -> list[Transaction]:
+        """Return those transactions that are new.
+
+        Raises BrokenHistory when the first is not the one that must come again.
+        """
+        found = list(transactions)
+        if self._expected is None or not found:
+            return found
+        first = found[0]
+        if (first.lsn, first.tag) != self._expected:
+            raise BrokenHistory(f"the commit {first.tag} came where another one was before")
+        self._expected = None
+        return found[1:]
+
+    def check_progress(self, progress: Lsn) -> bool:
+        """Tell whether a position that the stream has passed may be believed.
+
+        Raises BrokenHistory when the stream has passed the commit that must come again.
+        """
+        if self._expected is not None and progress >= self._expected[0]:
+            raise BrokenHistory("the newest commit of the log did not come again")
+        return self.is_complete

@@ -1,0 +1,360 @@
+"""The composition root: one TaskGroup holds everything that runs.
+
+::
+
+    replicate   stream -> assembler -> hub -> sockets     (the walk of a commit)
+    report      tells the walsender that we live, and how far its slot may move
+    serve       the one port
+    watch       once a second: what is due
+
+Shutdown, in this order: stop accepting, close the connections with 1012, end the stream (which frees
+the slot but keeps it), close the database connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tidewire import limits
+from tidewire.config import Config
+from tidewire.core.hub import Hub
+from tidewire.core.model.lsn import LSN_ZERO, Lsn, format_lsn
+from tidewire.core.protocol import frames
+from tidewire.core.session.server import ServerSession
+from tidewire.core.shape.shape import ShapeSpec
+from tidewire.core.stream.rejoin import BrokenHistory, Rejoin
+from tidewire.core.wal.assembler import Assembler
+from tidewire.errors import (
+    ConfigError,
+    DatabaseError,
+    DatabaseGone,
+    DecodeError,
+    SpoolError,
+    SyncError,
+)
+from tidewire.postgres.catalog import Catalog
+from tidewire.postgres.database import Database
+from tidewire.postgres.replication import Identity, Replication
+from tidewire.postgres.slot import (
+    Slot,
+    check_server,
+    discard_slot,
+    ensure_slot,
+    epoch_of,
+    is_synchronous_standby,
+    publication_name,
+)
+from tidewire.server.admission import Admission
+from tidewire.server.app import App
+from tidewire.server.auth import Tokens
+from tidewire.server.listener import Listener
+from tidewire.spool.file import FileSpool
+from tidewire.telemetry import Metrics
+
+_log = logging.getLogger("tidewire.engine")
+
+
+class Engine:
+    """A node: `async with Engine(config) as engine` serves until the block is left.
+
+    Raises ConfigError, DatabaseRefused or DatabaseGone when it cannot start. Once started it
+    outlives every failure of PostgreSQL.
+    """
+
+    def __init__(self, config: Config, *, page: bytes | None = None) -> None:
+        if not config.database_url:
+            raise ConfigError("no database URL: give --database-url or TIDEWIRE_DATABASE_URL")
+        if not config.dev and not config.tokens:
+            raise ConfigError(
+                "no tokens: set TIDEWIRE_TOKENS to one or more secrets of 16 characters or more, "
+                "or use --dev on a loopback address"
+            )
+        self.config = config
+        self.metrics = Metrics()
+        self.tokens = Tokens(config.tokens, is_open=config.dev)
+        self.admission = Admission(config)
+        self._database = Database(config.database_url)
+        self._catalog = Catalog(self._database, config.deployment, config.tables)
+        spool = FileSpool(Path(config.spool_dir) if config.spool_dir else None)
+        self._spool = spool
+        self.hub = Hub(spool, schedule=self._schedule_turn)
+        app = App(
+            self.admission,
+            self.tokens,
+            is_ready=lambda: self.is_ready,
+            status=self.status,
+            metrics=self.metrics.exposition,
+            page=page,
+        )
+        self._make_listener: Callable[[], Listener] = lambda: Listener(config, app, self)
+        self._listener: Listener | None = None
+        self._replication: Replication | None = None
+        self._slot: Slot | None = None
+        self._confirmed = LSN_ZERO
+        self._catch_up_to = LSN_ZERO
+        self._trouble: str | None = "starting"
+        self._started_at = time.monotonic()
+        self._tasks = asyncio.TaskGroup()
+        self._background: set[asyncio.Task[None]] = set()
+        self._expose()
+
+    # --- life ---
+
+    async def __aenter__(self) -> Self:
+        """Check the database, bind the port and start all tasks."""
+        try:
+            await check_server(self._database)
+            self._slot = await ensure_slot(self._database, self.config.deployment)
+            self._listener = self._make_listener()
+        except BaseException:
+            await self._database.close()
+            raise
+        await self._tasks.__aenter__()
+        self._serving = self._tasks.create_task(self._listener.run_until_stopped(), name="serve")
+        for work in (self._replicate(), self._report(), self._watch()):
+            self._start(work)
+        _log.info("serving on %s", self.url)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop in the order that the module names."""
+        assert self._listener is not None
+        self._listener.should_exit = True
+        try:
+            await asyncio.wait([self._serving])
+            for task in self._background:
+                task.cancel()
+            await self._tasks.__aexit__(kind, error, traceback)
+        finally:
+            await self._database.close()
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        scheme = "wss" if self.config.tls_certificate else "ws"
+        return f"{scheme}://{self._authority}/v1/sync"
+
+    @property
+    def page_url(self) -> str:
+        """Where a browser goes."""
+        scheme = "https" if self.config.tls_certificate else "http"
+        return f"{scheme}://{self._authority}/"
+
+    @property
+    def _authority(self) -> str:
+        assert self._listener is not None, "the engine runs"
+        host, _ = self.config.address
+        return f"[{host}]:{self._listener.port}" if ":" in host else f"{host}:{self._listener.port}"
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether the stream runs and the log is as new as the database was at its start."""
+        return self._trouble is None and self.hub.history.progress >= self._catch_up_to
+
+    def status(self) -> dict[str, object]:
+        """Describe the node for people and machines."""
+        history = self.hub.history
+        return {
+            "deployment": self.config.deployment,
+            "epoch": self.hub.epoch,
+            "is_ready": self.is_ready,
+            "trouble": self._trouble,
+            "slot": self._slot.name if self._slot else None,
+            "confirmed": format_lsn(self._confirmed),
+            "floor": format_lsn(history.floor),
+            "progress": format_lsn(history.progress),
+            "log_commits": history.next - history.first,
+            "log_bytes": history.bytes,
+            "connections": len(self.hub.sessions),
+            "shapes": len(self.hub.index),
+            "uptime_s": round(time.monotonic() - self._started_at, 1),
+        }
+
+    # --- replicate ---
+
+    async def _replicate(self) -> None:
+        wait_s = limits.BACKOFF_FIRST_S
+        while True:
+            started_at = asyncio.get_running_loop().time()
+            try:
+                await self._stream()
+            except (DatabaseError, DecodeError, SpoolError, TimeoutError) as error:
+                self._note_trouble(str(error) or "the database did not answer in time")
+            except BrokenHistory as error:
+                self._note_trouble(f"another history begins: {error}")
+                await self._discard_slot()
+            if asyncio.get_running_loop().time() - started_at > limits.BACKOFF_LONGEST_S:
+                wait_s = limits.BACKOFF_FIRST_S
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311
+            wait_s = min(wait_s * 2, limits.BACKOFF_LONGEST_S)
+
+    async def _stream(self) -> None:
+        async with Replication(self.config.database_url) as replication:
+            identity = await replication.identify()
+            rejoin = await self._begin(replication, identity)
+            self._replication = replication
+            try:
+                await self._follow(replication, rejoin)
+            finally:
+                self._replication = None
+
+    async def _begin(self, replication: Replication, identity: Identity) -> Rejoin:
+        slot = await ensure_slot(self._database, self.config.deployment)
+        epoch = epoch_of(identity.system_id, identity.timeline, slot.name)
+        if epoch != self.hub.epoch:
+            self.hub.restart(epoch, slot.confirmed)
+        rejoin = Rejoin(self.hub.history)
+        if slot.confirmed > rejoin.after:
+            raise BrokenHistory("somebody else has moved the slot")
+        await replication.start(slot.name, publication_name(self.config.deployment), rejoin.after)
+        if await is_synchronous_standby(self._database, replication.pid):
+            replication.is_trailing = False
+            _log.warning("commits wait for this engine: list standbys by name, not as '*'")
+        self._slot, self._confirmed = slot, slot.confirmed
+        self._catch_up_to, self._trouble = identity.flushed, None
+        self.metrics.replication_starts.inc()
+        _log.info("streaming from slot %s", slot.name, extra={"lsn": format_lsn(rejoin.after)})
+        return rejoin
+
+    async def _follow(self, replication: Replication, rejoin: Rejoin) -> None:
+        assembler = Assembler(self._spool)
+        clock = asyncio.get_running_loop().time
+        while True:
+            batch = await replication.read()
+            transactions = assembler.feed(batch.messages)
+            if transactions:
+                self.hub.deliver(rejoin.check(transactions), clock())
+                self.metrics.transactions.inc(len(transactions))
+                self.metrics.rows.inc(sum(transaction.rows for transaction in transactions))
+            if batch.progress and not assembler.is_open and rejoin.check_progress(batch.progress):
+                self.hub.advance(batch.progress)
+            # A busy stream never waits by itself, and the sockets want their turn.
+            await asyncio.sleep(0)
+
+    def _note_trouble(self, text: str) -> None:
+        self._trouble = text
+        self.metrics.replication_failures.inc()
+        _log.warning("replication: %s", text)
+
+    async def _discard_slot(self) -> None:
+        if self._slot is None:
+            return
+        try:
+            await discard_slot(self._database, self._slot.name)
+        except DatabaseError as error:
+            self._note_trouble(str(error))
+
+    # --- report, watch ---
+
+    async def _report(self) -> None:
+        while True:
+            await asyncio.sleep(limits.FEEDBACK_S)
+            if self._replication is not None:
+                try:
+                    self._replication.report(self._releasable(), wants_reply=True)
+                except DatabaseGone as error:
+                    _log.debug("report: %s", error)  # the reader sees the same and deals with it
+
+    def _releasable(self) -> Lsn:
+        floor = self.hub.history.floor
+        if floor <= self._confirmed:
+            return LSN_ZERO
+        self._confirmed = floor
+        return floor
+
+    async def _watch(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            await asyncio.sleep(limits.PROGRESS_S)
+            self.hub.tick(clock())
+
+    # --- what connections ask ---
+
+    def count_sessions(self) -> int:
+        """Count the connections that are open now."""
+        return len(self.hub.sessions)
+
+    def open_session(
+        self,
+        *,
+        flush: Callable[[], None],
+        send_ping: Callable[[], None],
+        abort: Callable[[str], None],
+        is_authenticated: bool,
+    ) -> ServerSession:
+        """Begin a session for a new connection."""
+        session = ServerSession(
+            secrets.token_hex(8),
+            asyncio.get_running_loop().time(),
+            flush=flush,
+            send_ping=send_ping,
+            abort=abort,
+            authenticate=self.tokens.admit,
+            is_authenticated=is_authenticated,
+        )
+        self.hub.open(session)
+        return session
+
+    def receive(self, session: ServerSession, payload: bytes) -> None:
+        """Take a frame of a session."""
+        asked = self.hub.receive(session, payload, asyncio.get_running_loop().time())
+        if asked:
+            self._start(self._resolve(session, asked))
+
+    def stall(self, session: ServerSession, is_blocked: bool) -> None:
+        """Note that a session's socket is full, or free again."""
+        self.hub.stall(session, is_blocked, asyncio.get_running_loop().time())
+
+    def leave(self, session: ServerSession) -> None:
+        """Forget a session whose socket is gone."""
+        self.hub.leave(session)
+
+    async def _resolve(self, session: ServerSession, asked: Sequence[frames.ShapeRequest]) -> None:
+        resolved: list[tuple[frames.ShapeRequest, ShapeSpec]] = []
+        for request in asked:
+            try:
+                resolved.append((request, await self._resolve_one(request)))
+            except SyncError as error:
+                self.hub.refuse(session, request.id, error.code, error.text)
+            except DatabaseError as error:
+                _log.warning("cannot look up a table: %s", error, extra={"connection": session.id})
+                text = "the database cannot be asked now; try again later"
+                self.hub.refuse(session, request.id, "unavailable", text)
+        self.hub.join(session, resolved)
+
+    async def _resolve_one(self, request: frames.ShapeRequest) -> ShapeSpec:
+        if request.where is not None or request.params is not None or request.columns is not None:
+            raise SyncError("not_supported", "shapes are whole tables so far: no where, no columns")
+        return await self._catalog.resolve(request.table)
+
+    # --- plumbing ---
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = self._tasks.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _schedule_turn(self) -> None:
+        asyncio.get_running_loop().call_soon(self.hub.turn)
+
+    def _expose(self) -> None:
+        hub, gauge = self.hub, self.metrics.gauge
+        gauge("connections", "WebSockets that are open.", lambda: len(hub.sessions))
+        gauge("shapes", "Shapes that somebody has.", lambda: len(hub.index))
+        gauge("log_commits", "Commits in the log.", lambda: hub.history.next - hub.history.first)
+        gauge("log_bytes", "Bytes that the log takes.", lambda: hub.history.bytes)
+        gauge("progress_lsn", "Position up to which all is known.", lambda: hub.history.progress)
+        gauge("is_ready", "1 when /ready says yes.", lambda: float(self.is_ready))

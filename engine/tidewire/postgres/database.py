@@ -1,0 +1,112 @@
+"""Ordinary connections to PostgreSQL: for the catalog, the publication and the slot.
+
+Every connection of ours prints values in the same way, whatever the server's settings are, so that
+a row reads the same however it came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from importlib import resources
+
+import psycopg
+from psycopg import conninfo
+from psycopg.rows import DictRow, dict_row
+
+from tidewire import limits
+from tidewire.errors import ConfigError, DatabaseGone, DatabaseRefused
+
+# How values are printed, pinned on each connection of ours.
+PINNED = {
+    "datestyle": "ISO,YMD",
+    "timezone": "UTC",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+}
+# Classes of SQLSTATE that say that the server is not there now (manual, appendix A): connection
+# exceptions, insufficient resources, operator intervention, system errors.
+_WEATHER = ("08", "53", "57", "58")
+
+Connection = psycopg.AsyncConnection[DictRow]
+
+
+def connection_string(url: str, parameters: Mapping[str, str], options: Mapping[str, str]) -> str:
+    """Add our parameters and pinned settings to what the user gave.
+
+    Raises ConfigError when it is neither a URL nor key=value pairs.
+    """
+    try:
+        given = conninfo.conninfo_to_dict(url)
+    except psycopg.Error as error:
+        text = str(error).strip().splitlines()[0]
+        raise ConfigError(f"database URL: {text}") from None
+    flags = " ".join(f"-c {name}={value}" for name, value in {**PINNED, **options}.items())
+    merged = {
+        "connect_timeout": str(int(limits.CONNECT_TIMEOUT_S)),
+        **given,
+        "client_encoding": "UTF8",
+        "options": f"{given.get('options', '')} {flags}".strip(),
+        **parameters,
+    }
+    return conninfo.make_conninfo("", **merged)
+
+
+def translate(error: psycopg.Error) -> DatabaseGone | DatabaseRefused:
+    """Sort an error of the driver: will it help to try again?"""
+    text = " ".join(str(error).split()) or type(error).__name__
+    sqlstate = error.sqlstate
+    if sqlstate is None or sqlstate.startswith(_WEATHER):
+        return DatabaseGone(text)
+    return DatabaseRefused(text)
+
+
+def query(name: str) -> bytes:
+    """Return the text of one of our SQL files."""
+    return resources.files("tidewire.postgres").joinpath("sql", f"{name}.sql").read_bytes()
+
+
+class Database:
+    """One connection for our rare queries, opened when needed and again when it broke."""
+
+    def __init__(self, url: str) -> None:
+        self._conninfo = connection_string(
+            url,
+            {"fallback_application_name": "tidewire"},
+            {"statement_timeout": f"{int(limits.QUERY_TIMEOUT_S * 1000)}"},
+        )
+        self._connection: Connection | None = None
+        self._lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Lend the connection, alone, in autocommit mode.
+
+        Raises DatabaseGone or DatabaseRefused, also for errors of the queries inside.
+        """
+        async with self._lock:
+            try:
+                yield await self._open()
+            except psycopg.Error as error:
+                await self._close_broken()
+                raise translate(error) from error
+
+    async def close(self) -> None:
+        """Close the connection if there is one."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.close()
+
+    async def _open(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._conninfo, autocommit=True, row_factory=dict_row
+            )
+        return self._connection
+
+    async def _close_broken(self) -> None:
+        if self._connection is not None and self._connection.broken:
+            await self.close()

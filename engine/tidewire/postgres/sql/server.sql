@@ -1,0 +1,11 @@
+-- What the server must be able to do, in one row.
+SELECT current_setting('server_version_num')::int AS version,
+       current_setting('wal_level')               AS wal_level,
+       current_setting('server_encoding')         AS encoding,
+       current_database()                         AS database,
+       current_user                               AS role,
+       pg_is_in_recovery()                        AS is_standby,
+       r.rolsuper OR r.rolreplication             AS may_replicate,
+       has_database_privilege(current_database(), 'CREATE') AS may_create
+FROM pg_roles r
+WHERE r.rolname = current_user

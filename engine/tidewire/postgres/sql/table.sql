@@ -1,0 +1,43 @@
+-- One table as a shape needs to know it; candidates come in order of preference.
+WITH wanted AS (
+    SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident,
+           c.relrowsecurity AND NOT (
+               SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user
+           ) AS hides_rows,
+           has_table_privilege(c.oid, 'SELECT') AS may_select
+    FROM unnest(%(schemas)s::text[], %(names)s::text[]) WITH ORDINALITY AS w (nspname, relname, n)
+    JOIN pg_namespace n ON n.nspname = w.nspname
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.relname
+    WHERE has_schema_privilege(n.oid, 'USAGE')
+    ORDER BY w.n
+    LIMIT 1
+), key_index AS (
+    -- The rows of a table are told apart by its replica identity index, or else its primary key.
+    SELECT i.indkey
+    FROM pg_index i, wanted w
+    WHERE i.indrelid = w.oid AND i.indimmediate AND i.indisvalid AND i.indisunique
+      AND CASE w.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
+)
+SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name, w.relkind::text AS kind,
+       w.relpersistence::text AS persistence, w.relreplident::text AS identity,
+       w.hides_rows, w.may_select,
+       (SELECT coalesce(json_agg(json_build_array(a.attname, t.name) ORDER BY a.attnum), '[]')
+        FROM pg_attribute a,
+             LATERAL (
+                 -- A domain stands for its base type, an array is its element's name with [].
+                 WITH RECURSIVE base AS (
+                     SELECT y.* FROM pg_type y WHERE y.oid = a.atttypid
+                     UNION ALL
+                     SELECT y.* FROM pg_type y JOIN base b ON y.oid = b.typbasetype
+                 )
+                 SELECT CASE WHEN e.oid IS NULL THEN b.typname ELSE e.typname || '[]' END AS name
+                 FROM base b
+                 LEFT JOIN pg_type e ON b.typcategory = 'A' AND e.oid = b.typelem
+                 WHERE b.typtype <> 'd'
+             ) t
+        WHERE a.attrelid = w.oid AND a.attnum > 0 AND NOT a.attisdropped
+          AND a.attgenerated = '') AS columns,
+       (SELECT json_agg(a.attname ORDER BY k.n)
+        FROM key_index i, unnest(i.indkey) WITH ORDINALITY AS k (attnum, n), pg_attribute a
+        WHERE a.attrelid = w.oid AND a.attnum = k.attnum) AS key
+FROM wanted w

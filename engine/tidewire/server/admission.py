@@ -1,0 +1,82 @@
+"""Which requests are let in at all: Host, Origin and the number of connections.
+
+A page of any site can open a WebSocket to any address, and a name that an attacker controls can be
+made to point at 127.0.0.1 (DNS rebinding). So the Host must be a name that is ours, and the Origin,
+when a browser sends one, the same host, localhost or one that was allowed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from tidewire.config import Config
+
+
+class Verdict(NamedTuple):
+    """Why a request is refused: an HTTP status and a text."""
+
+    status: int
+    text: str
+
+
+class Admission:
+    """Judge requests by their headers."""
+
+    def __init__(self, config: Config) -> None:
+        host, _ = config.address
+        self._hosts = {"localhost", host.lower(), *(name.lower() for name in config.allowed_hosts)}
+        self._origins = {origin.lower().rstrip("/") for origin in config.allowed_origins}
+        self._connections_max = config.connections_max
+
+    def judge(self, host: str | None, origin: str | None) -> Verdict | None:
+        """Return why a request is refused, None when it is let in."""
+        name = _host_name(host or "")
+        if not self._is_ours(name):
+            return Verdict(
+                421, f"this server is not known as {name!r}; start it with --allow-host to add it"
+            )
+        if origin is not None and not self._may_ask(origin.lower(), name):
+            return Verdict(
+                403, f"pages of {origin!r} may not connect; start with --allow-origin to add it"
+            )
+        return None
+
+    def judge_count(self, connections: int) -> Verdict | None:
+        """Return why one more connection is refused."""
+        if connections < self._connections_max:
+            return None
+        return Verdict(503, "all connections are taken; try again later")
+
+    def _is_ours(self, name: str) -> bool:
+        # An IP address cannot be rebound, so it may always stand there.
+        return name in self._hosts or _is_address(name)
+
+    def _may_ask(self, origin: str, host: str) -> bool:
+        if origin in self._origins:
+            return True
+        try:
+            name = urlsplit(origin).hostname or ""
+        except ValueError:
+            return False
+        return name in ("localhost", host) or (_is_address(name) and _is_loopback(name))
+
+
+def _host_name(header: str) -> str:
+    name = header.strip().lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0]
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(name: str) -> bool:
+    return ipaddress.ip_address(name).is_loopback

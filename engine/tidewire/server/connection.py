@@ -1,0 +1,301 @@
+"""One WebSocket: bytes to the session, frames of the session to the transport.
+
+An `asyncio.Protocol` of our own takes the place of uvicorn's WebSocket implementation. Inbound bytes
+go through the sans-I/O protocol of `websockets` (handshake, unmasking, fragments, close); outbound
+frames are ready made and shared, and go straight to the transport. A path that is not ours is handed
+to uvicorn's own implementation, bytes and all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from websockets.exceptions import InvalidState
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from tidewire import limits
+from tidewire.core.protocol.codes import CLOSE_BY_NUMBER, CLOSES, CloseCode
+from tidewire.core.session.server import ServerSession
+from tidewire.server.admission import Admission, Verdict
+from tidewire.server.auth import Tokens
+from tidewire.telemetry import Metrics
+
+if TYPE_CHECKING:
+    from uvicorn.config import Config as UvicornConfig
+    from uvicorn.server import ServerState
+
+PATH = "/v1/sync"
+SUBPROTOCOL = Subprotocol("tidewire.v1")
+_log = logging.getLogger("tidewire.server")
+_websocket_log = logging.getLogger("tidewire.websocket")
+
+
+class Node(Protocol):
+    """What a connection asks of the node that it belongs to (`engine.Engine`)."""
+
+    admission: Admission
+    tokens: Tokens
+    metrics: Metrics
+
+    def count_sessions(self) -> int:
+        """Count the connections that are open now."""
+        ...
+
+    def open_session(
+        self,
+        *,
+        flush: Callable[[], None],
+        send_ping: Callable[[], None],
+        abort: Callable[[str], None],
+        is_authenticated: bool,
+    ) -> ServerSession:
+        """Begin a session."""
+        ...
+
+    def receive(self, session: ServerSession, payload: bytes) -> None:
+        """Take a frame of a session."""
+        ...
+
+    def stall(self, session: ServerSession, is_blocked: bool) -> None:
+        """Note that a session's socket is full, or free again."""
+        ...
+
+    def leave(self, session: ServerSession) -> None:
+        """Forget a session whose socket is gone."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """The protocol that uvicorn makes for each request to upgrade."""
+
+    def __init__(
+        self,
+        node: Node,
+        foreign: Callable[..., asyncio.Protocol],
+        *,
+        config: UvicornConfig,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+    ) -> None:
+        self._node = node
+        self._make_foreign = functools.partial(
+            foreign, config=config, server_state=server_state, app_state=app_state
+        )
+        self._connections = cast("set[asyncio.Protocol]", server_state.connections)
+        self._foreign: asyncio.Protocol | None = None
+        self._transport: asyncio.Transport | None = None
+        self._session: ServerSession | None = None
+        self._fragments: list[bytes] = []
+        self._closed_as = "lost"
+        self._websocket = ServerProtocol(
+            subprotocols=[SUBPROTOCOL],
+            max_size=limits.INBOUND_FRAME_BYTES,
+            logger=_websocket_log,
+        )
+
+    # --- asyncio.Protocol ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over the transport from the HTTP protocol."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the client."""
+        if self._foreign is not None:
+            self._foreign.data_received(data)
+            return
+        self._websocket.receive_data(data)
+        for event in self._websocket.events_received():
+            if isinstance(event, Request):
+                if event.path.partition("?")[0] != PATH:
+                    self._hand_over(data)
+                    return
+                self._shake_hands(event)
+            else:
+                self._take(cast(Frame, event))
+        self._write_websocket()
+
+    def eof_received(self) -> bool | None:
+        """Note that the client sends nothing more."""
+        if self._foreign is not None:
+            return self._foreign.eof_received()
+        return None
+
+    def pause_writing(self) -> None:
+        """Note that the socket is full."""
+        if self._foreign is not None:
+            self._foreign.pause_writing()
+        elif self._session is not None:
+            self._node.stall(self._session, True)
+
+    def resume_writing(self) -> None:
+        """Note that the socket has drained."""
+        if self._foreign is not None:
+            self._foreign.resume_writing()
+        elif self._session is not None:
+            self._node.stall(self._session, False)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Forget the session: the socket is gone."""
+        self._connections.discard(self)
+        if self._foreign is not None:
+            self._foreign.connection_lost(error)
+        elif self._session is not None:
+            self._node.leave(self._session)
+            self._node.metrics.connections_closed.labels(self._closed_as).inc()
+            _log.info(
+                "connection closed: %s",
+                self._closed_as,
+                extra={"connection": self._session.id, "client": self._session.client},
+            )
+
+    def shutdown(self) -> None:
+        """Close because the server stops (uvicorn calls this for each connection)."""
+        if self._foreign is not None:
+            cast(Any, self._foreign).shutdown()
+        elif self._session is not None:
+            self._session.close("restart", "the server stops; come back in a moment")
+        elif self._transport is not None:
+            self._transport.close()
+
+    # --- handshake ---
+
+    def _hand_over(self, data: bytes) -> None:
+        # uvicorn sets us as the transport's protocol after this call, so we stay in between.
+        assert self._transport is not None
+        self._connections.discard(self)
+        self._foreign = self._make_foreign()
+        self._foreign.connection_made(self._transport)
+        self._foreign.data_received(data)
+
+    def _shake_hands(self, request: Request) -> None:
+        response = self._judge(request) or self._websocket.accept(request)
+        self._websocket.send_response(response)
+        self._write_websocket()
+        assert self._transport is not None
+        if response.status_code != 101:
+            self._node.metrics.connections_refused.inc()
+            _log.info("connection refused: %d", response.status_code)
+            self._transport.close()
+            return
+        self._transport.set_write_buffer_limits(high=limits.SOCKET_BUFFER_BYTES)
+        self._session = self._node.open_session(
+            flush=self._flush,
+            send_ping=self._send_ping,
+            abort=self._abort,
+            is_authenticated=self._node.tokens.admit_header(_header(request, "Authorization"))
+            is True,
+        )
+        self._node.metrics.connections_opened.inc()
+
+    def _judge(self, request: Request) -> Response | None:
+        node = self._node
+        verdict = node.admission.judge(_header(request, "Host"), _header(request, "Origin"))
+        verdict = verdict or node.admission.judge_count(node.count_sessions())
+        if verdict is None and node.tokens.admit_header(_header(request, "Authorization")) is False:
+            verdict = Verdict(401, "the bearer token is not valid")
+        if verdict is None and SUBPROTOCOL not in _subprotocols(request):
+            verdict = Verdict(400, f"offer the WebSocket subprotocol {SUBPROTOCOL}")
+        if verdict is None:
+            return None
+        response = self._websocket.reject(verdict.status, verdict.text + "\n")
+        if verdict.status == 503:
+            response.headers["Retry-After"] = "5"
+        return response
+
+    # --- frames ---
+
+    def _take(self, frame: Frame) -> None:
+        if self._session is None:
+            return
+        self._session.hear(asyncio.get_running_loop().time())
+        match frame.opcode:
+            case Opcode.TEXT | Opcode.CONT:
+                self._fragments.append(bytes(frame.data))
+                if frame.fin:
+                    self._take_message()
+            case Opcode.BINARY:
+                self._session.close("binary_frame", "frames are text")
+            case _:
+                pass  # ping was answered, pong was heard, close is seen below
+
+    def _take_message(self) -> None:
+        assert self._session is not None
+        payload = b"".join(self._fragments)
+        self._fragments = []
+        try:
+            payload.decode()
+        except UnicodeDecodeError:
+            self._session.close("bad_utf8", "text frames are UTF-8")
+            return
+        self._node.receive(self._session, payload)
+
+    def _flush(self) -> None:
+        # Once per delivery and client: part of the hot path.
+        session, transport = self._session, self._transport
+        if session is None or transport is None:
+            return
+        if session.outbox.frames:
+            frames = session.outbox.take()
+            if not transport.is_closing() and self._websocket.state is OPEN:
+                transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        if session.closing is not None:
+            self._close(*session.closing)
+
+    def _close(self, code: CloseCode, text: str) -> None:
+        assert self._session is not None
+        self._session.closing = None
+        self._closed_as = code.name
+        reason = text.encode()[: limits.CLOSE_REASON_BYTES].decode(errors="ignore")
+        try:
+            self._websocket.send_close(code.number, reason)
+        except InvalidState:
+            return  # the client closed first
+        self._write_websocket()
+        self._session.deadline = asyncio.get_running_loop().time() + limits.CLOSE_S
+
+    def _send_ping(self) -> None:
+        if self._websocket.state is OPEN:
+            self._websocket.send_ping(b"")
+            self._write_websocket()
+
+    def _abort(self, reason: str) -> None:
+        if self._transport is not None:
+            if reason in CLOSES:
+                self._closed_as = reason
+            self._transport.abort()
+
+    def _write_websocket(self) -> None:
+        assert self._transport is not None
+        for data in self._websocket.data_to_send():
+            if data:
+                self._transport.write(data)
+            else:
+                self._end()  # nothing follows: the closing handshake is complete, or was broken
+
+    def _end(self) -> None:
+        assert self._transport is not None
+        close = self._websocket.close_sent or self._websocket.close_rcvd
+        if close is not None and self._closed_as == "lost":
+            known = CLOSE_BY_NUMBER.get(close.code)
+            self._closed_as = known.name if known else "normal"
+        self._transport.close()
+
+
+def _header(request: Request, name: str) -> str | None:
+    values = request.headers.get_all(name)
+    return ", ".join(values) if values else None
+
+
+def _subprotocols(request: Request) -> list[str]:
+    offered = request.headers.get_all("Sec-WebSocket-Protocol")
+    return [name.strip() for line in offered for name in line.split(",")]

@@ -1,0 +1,73 @@
+"""The one port: uvicorn for HTTP, our own protocol for WebSockets."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import socket
+from collections.abc import Generator
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from tidewire.config import Config
+from tidewire.errors import ConfigError
+from tidewire.server.app import App
+from tidewire.server.connection import Connection, Node
+
+# Time for clients to answer our close frames when the server stops.
+_DRAIN_S = 5
+
+
+class Listener(uvicorn.Server):
+    """A uvicorn server whose signals are the caller's business."""
+
+    def __init__(self, config: Config, app: App, node: Node) -> None:
+        make = functools.partial(Connection, node, WebSocketsSansIOProtocol)
+        super().__init__(
+            uvicorn.Config(
+                cast(Any, app),  # uvicorn's types of scopes are closed, ours are mappings
+                ws=cast(Any, make),  # uvicorn wants a class, but only ever calls it
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_DRAIN_S,
+                ssl_certfile=config.tls_certificate or None,
+                ssl_keyfile=config.tls_key or None,
+            )
+        )
+        self._socket = _bind(*config.address)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    async def run_until_stopped(self) -> None:
+        """Serve until `should_exit` is set, then close all connections with 1012."""
+        try:
+            await self.serve(sockets=[self._socket])
+        finally:
+            self._socket.close()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals to whoever runs the loop."""
+        yield
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    listener.setblocking(False)
+    return listener
