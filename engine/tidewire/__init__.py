@@ -1,7 +1,7 @@
 """Tidewire keeps clients in step with a PostgreSQL database, in real time.
 
-The public surface is what `__all__` names. Importing the package loads none of its shells: each name
-is resolved when it is first used.
+The public surface is what `__all__` names. Importing the package loads none of its shells: each
+name is resolved when it is first used.
 """
 
 from __future__ import annotations

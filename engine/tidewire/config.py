@@ -111,7 +111,7 @@ def load(
         values.update(_read_file(path))
     values.update(_read_environment(environ))
     values.update({name: value for name, value in flags.items() if value is not None})
-    return Config(**cast(dict[str, Any], values))  # every value was converted to its field's type
+    return Config(**cast("dict[str, Any]", values))  # every value was converted to its field's type
 
 
 def _read_file(path: Path) -> dict[str, object]:

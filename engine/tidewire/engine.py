@@ -7,8 +7,8 @@
     serve       the one port
     watch       once a second: what is due
 
-Shutdown, in this order: stop accepting, close the connections with 1012, end the stream (which frees
-the slot but keeps it), close the database connection.
+Shutdown, in this order: stop accepting, close the connections with 1012, end the stream (which
+frees the slot but keeps it), close the database connection.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ class Engine:
         self._confirmed = LSN_ZERO
         self._catch_up_to = LSN_ZERO
         self._trouble: str | None = "starting"
+        self._is_ready = asyncio.Event()
         self._started_at = time.monotonic()
         self._tasks = asyncio.TaskGroup()
         self._background: set[asyncio.Task[None]] = set()
@@ -112,7 +113,7 @@ class Engine:
         """Check the database, bind the port and start all tasks."""
         try:
             await check_server(self._database)
-            self._slot = await ensure_slot(self._database, self.config.deployment)
+            await self._name_history()
             self._listener = self._make_listener()
         except BaseException:
             await self._database.close()
@@ -141,6 +142,13 @@ class Engine:
         finally:
             await self._database.close()
 
+    async def _name_history(self) -> None:
+        # Clients are told the epoch, so it must be known before the first of them is let in.
+        slot = await ensure_slot(self._database, self.config.deployment)
+        async with Replication(self.config.database_url) as replication:
+            identity = await replication.identify()
+        self.hub.restart(epoch_of(identity.system_id, identity.timeline, slot.name), slot.confirmed)
+
     @property
     def url(self) -> str:
         """Where clients connect."""
@@ -162,7 +170,7 @@ class Engine:
     @property
     def is_ready(self) -> bool:
         """Tell whether the stream runs and the log is as new as the database was at its start."""
-        return self._trouble is None and self.hub.history.progress >= self._catch_up_to
+        return self._is_ready.is_set()
 
     def status(self) -> dict[str, object]:
         """Describe the node for people and machines."""
@@ -241,11 +249,14 @@ class Engine:
                 self.metrics.rows.inc(sum(transaction.rows for transaction in transactions))
             if batch.progress and not assembler.is_open and rejoin.check_progress(batch.progress):
                 self.hub.advance(batch.progress)
+            if self.hub.history.progress >= self._catch_up_to and rejoin.is_complete:
+                self._is_ready.set()
             # A busy stream never waits by itself, and the sockets want their turn.
             await asyncio.sleep(0)
 
     def _note_trouble(self, text: str) -> None:
         self._trouble = text
+        self._is_ready.clear()
         self.metrics.replication_failures.inc()
         _log.warning("replication: %s", text)
 
@@ -327,6 +338,9 @@ class Engine:
         for request in asked:
             try:
                 resolved.append((request, await self._resolve_one(request)))
+            except TimeoutError:
+                text = "the log is being read again; try again later"
+                self.hub.refuse(session, request.id, "unavailable", text)
             except SyncError as error:
                 self.hub.refuse(session, request.id, error.code, error.text)
             except DatabaseError as error:
@@ -338,7 +352,12 @@ class Engine:
     async def _resolve_one(self, request: frames.ShapeRequest) -> ShapeSpec:
         if request.where is not None or request.params is not None or request.columns is not None:
             raise SyncError("not_supported", "shapes are whole tables so far: no where, no columns")
-        return await self._catalog.resolve(request.table)
+        spec = await self._catalog.resolve(request.table)
+        if request.start is None:
+            # What a newcomer sees begins now, not somewhere in a log that is being read again.
+            async with asyncio.timeout(limits.QUERY_TIMEOUT_S):
+                await self._is_ready.wait()
+        return spec
 
     # --- plumbing ---
 

@@ -7,10 +7,10 @@ import contextlib
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, LiteralString
 
 import typer
 
@@ -42,6 +42,7 @@ ON CONFLICT DO NOTHING
 _UPDATE = """
 UPDATE orders SET status = %s, quantity = %s, updated_at = clock_timestamp() WHERE id = %s
 """
+_MARK = "UPDATE orders SET status = %s WHERE id = 7"
 _STATUSES = ("new", "paid", "packed", "shipped", "delivered")
 _CHECK_TIMEOUT_S = 30
 
@@ -123,8 +124,7 @@ async def _check(engine: Engine, database_url: str) -> int:
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT_S), Client(engine.url) as client:
             orders = await client.subscribe("orders")
-            statement = f"UPDATE orders SET status = '{marker}' WHERE id = 7"
-            await _execute(database_url, statement)
+            await _execute(database_url, _MARK, [marker])
             committed_at = time.perf_counter()
             async for commit in orders.commits():
                 if any(change.values.get("status") == marker for change in commit.changes):
@@ -137,11 +137,11 @@ async def _check(engine: Engine, database_url: str) -> int:
     return OK
 
 
-async def _execute(url: str, statement: str) -> None:
+async def _execute(url: str, statement: LiteralString, values: Sequence[str] = ()) -> None:
     import psycopg
 
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        await connection.execute(statement.encode())
+        await connection.execute(statement, values or None)
 
 
 async def _keep_busy(url: str) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
-
-import typer
 
 from tidewire.cli import options
 from tidewire.cli.outcome import OK, run_async
@@ -15,30 +12,13 @@ from tidewire.config import Config
 def serve(
     *,
     database_url: options.DatabaseUrl = None,
-    listen: Annotated[
-        str | None, typer.Option(help="Address of the server.", metavar="HOST:PORT")
-    ] = None,
-    dev: Annotated[
-        bool | None, typer.Option("--dev", help="Ask for no tokens; loopback only.")
-    ] = None,
-    table: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A table that clients may follow (repeat); default: any.", metavar="NAME"
-        ),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(help="Another name of this server (repeat).", metavar="NAME"),
-    ] = None,
-    allow_origin: Annotated[
-        list[str] | None,
-        typer.Option(help="Pages of this origin may connect (repeat).", metavar="ORIGIN"),
-    ] = None,
-    tls_certificate: Annotated[
-        str | None, typer.Option(help="PEM file; with --tls-key.", metavar="FILE")
-    ] = None,
-    tls_key: Annotated[str | None, typer.Option(help="PEM file.", metavar="FILE")] = None,
+    listen: options.Listen = None,
+    dev: options.Dev = None,
+    table: options.Tables = None,
+    allow_host: options.Hosts = None,
+    allow_origin: options.Origins = None,
+    tls_certificate: options.Certificate = None,
+    tls_key: options.Key = None,
     deployment: options.Deployment = None,
     config: options.ConfigFile = None,
     log_level: options.LogLevel = None,
@@ -60,9 +40,9 @@ def serve(
         database_url=database_url,
         listen=listen,
         dev=dev,
-        tables=tuple(table) if table else None,
-        allowed_hosts=tuple(allow_host) if allow_host else None,
-        allowed_origins=tuple(allow_origin) if allow_origin else None,
+        tables=table,
+        allowed_hosts=allow_host,
+        allowed_origins=allow_origin,
         tls_certificate=tls_certificate,
         tls_key=tls_key,
         deployment=deployment,

@@ -24,7 +24,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from tidewire import limits
-from tidewire.core.model.lsn import Lsn, format_lsn
+from tidewire.core.model.lsn import format_lsn
 from tidewire.core.protocol.codes import CLOSE_BY_NUMBER, ERRORS
 from tidewire.core.session.client import (
     ClientSession,

@@ -91,7 +91,8 @@ class Catalog:
         except psycopg.errors.InsufficientPrivilege as error:
             raise SyncError(
                 "unsupported_table",
-                f"{_qualified(facts)} cannot be published by this role: {error.diag.message_primary}",
+                f"{_qualified(facts)} cannot be published: {error.diag.message_primary}; "
+                "make this role its owner, or add the table to the publication by hand",
             ) from error
         assert row is not None
         _log.info("published %s", _qualified(facts))

@@ -191,11 +191,7 @@ class Replication:
     async def _connect(self) -> None:
         try:
             async with asyncio.timeout(limits.CONNECT_TIMEOUT_S):
-                self._pg = pq.PGconn.connect_start(self._conninfo.encode())
-                while (step := self._pg.connect_poll()) != PollingStatus.OK:
-                    if step == PollingStatus.FAILED:
-                        raise DatabaseGone(_one_line(self._pg.get_error_message()))
-                    await self._wait(readable=step == PollingStatus.READING)
+                await self._poll_until_open()
         except TimeoutError:
             self.close()
             raise DatabaseGone(
@@ -208,6 +204,13 @@ class Replication:
             self.close()
             raise
         self._open.nonblocking = 1
+
+    async def _poll_until_open(self) -> None:
+        self._pg = pq.PGconn.connect_start(self._conninfo.encode())
+        while (step := self._pg.connect_poll()) != PollingStatus.OK:
+            if step == PollingStatus.FAILED:
+                raise DatabaseGone(_one_line(self._pg.get_error_message()))
+            await self._wait(readable=step == PollingStatus.READING)
 
     async def _execute(self, command: bytes) -> pq.abc.PGresult:
         try:

@@ -1,9 +1,9 @@
 """One WebSocket: bytes to the session, frames of the session to the transport.
 
-An `asyncio.Protocol` of our own takes the place of uvicorn's WebSocket implementation. Inbound bytes
-go through the sans-I/O protocol of `websockets` (handshake, unmasking, fragments, close); outbound
-frames are ready made and shared, and go straight to the transport. A path that is not ours is handed
-to uvicorn's own implementation, bytes and all.
+An `asyncio.Protocol` of our own takes the place of uvicorn's WebSocket implementation. Inbound
+bytes go through the sans-I/O protocol of `websockets` (handshake, unmasking, fragments, close);
+outbound frames are ready made and shared, and go straight to the transport. A path that is not ours
+is handed to uvicorn's own implementation, bytes and all.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the transport from the HTTP protocol."""
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast("asyncio.Transport", transport)
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
                     return
                 self._shake_hands(event)
             else:
-                self._take(cast(Frame, event))
+                self._take(cast("Frame", event))
         self._write_websocket()
 
     def eof_received(self) -> bool | None:
@@ -161,7 +161,7 @@ class Connection(asyncio.Protocol):
     def shutdown(self) -> None:
         """Close because the server stops (uvicorn calls this for each connection)."""
         if self._foreign is not None:
-            cast(Any, self._foreign).shutdown()
+            cast("Any", self._foreign).shutdown()
         elif self._session is not None:
             self._session.close("restart", "the server stops; come back in a moment")
         elif self._transport is not None:

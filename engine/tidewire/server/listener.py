@@ -27,8 +27,8 @@ class Listener(uvicorn.Server):
         make = functools.partial(Connection, node, WebSocketsSansIOProtocol)
         super().__init__(
             uvicorn.Config(
-                cast(Any, app),  # uvicorn's types of scopes are closed, ours are mappings
-                ws=cast(Any, make),  # uvicorn wants a class, but only ever calls it
+                cast("Any", app),  # uvicorn's types of scopes are closed, ours are mappings
+                ws=cast("Any", make),  # uvicorn wants a class, but only ever calls it
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.tests.core.wal.tables import chance
 from tidewire.core.model.lsn import LSN_ZERO, Lsn, format_lsn, parse_lsn
 
 
+@chance
 @given(st.integers(0, 2**64 - 1).map(Lsn))
 def test_every_position_survives_the_way_to_text_and_back(lsn: Lsn) -> None:
     assert parse_lsn(format_lsn(lsn)) == lsn

@@ -11,10 +11,14 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from tidewire.core.model.change import Cell
 from tidewire.core.model.relation import Column, Identity, JsonForm, Relation
+
+# A slow machine is no failure; a failure prints the line that replays it.
+chance = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 
 OIDS = {
     JsonForm.TEXT: 25,

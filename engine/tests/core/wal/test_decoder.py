@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.tests.core import pgoutput
-from engine.tests.core.wal.tables import Sample, samples, table
+from engine.tests.core.wal.tables import Sample, chance, samples, table
 from tidewire.core.model.change import UNCHANGED, Change, Delete, Insert, Row, Truncate, Update
 from tidewire.core.model.relation import JsonForm
 from tidewire.core.wal.decoder import RowDecoder, explain, read_truncate
@@ -48,6 +48,7 @@ def test_every_kind_of_message_becomes_its_change(message: bytes, change: Change
     assert decode(message) == change
 
 
+@chance
 @given(samples())
 def test_any_row_of_any_relation_is_read_as_it_was_written(sample: Sample) -> None:
     row, relation = sample.cells, sample.relation
@@ -199,6 +200,7 @@ MESSAGES = st.builds(
 )
 
 
+@chance
 @given(MESSAGES)
 def test_no_message_that_is_cut_decodes(message: bytes) -> None:
     for end in range(len(message)):
@@ -206,6 +208,7 @@ def test_no_message_that_is_cut_decodes(message: bytes) -> None:
             decode(message[:end])
 
 
+@chance
 @given(MESSAGES, st.integers(0, 60), st.integers(0, 255))
 def test_a_changed_byte_gives_a_change_or_a_decode_error(
     message: bytes, at: int, byte: int

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.tests.core import pgoutput
-from engine.tests.core.wal.tables import Sample, Value, samples, table
+from engine.tests.core.wal.tables import Sample, Value, chance, samples, table
 from tidewire.core.model.change import UNCHANGED, Insert
 from tidewire.core.model.relation import JsonForm
 from tidewire.core.wal.decoder import RowDecoder
@@ -38,6 +38,7 @@ NASTY_ROW = Sample(
 USERS = table(JsonForm.NUMBER, JsonForm.TEXT, names=("id", "body"))
 
 
+@chance
 @given(samples())
 @example(NASTY_ROW)
 @example(Sample(table(), (), ()))
@@ -46,6 +47,7 @@ def test_the_json_of_a_row_is_what_postgres_held(sample: Sample) -> None:
     assert json.loads(transcode(pgoutput.insert(1, sample.cells))) == sample.expected
 
 
+@chance
 @given(samples())
 @example(NASTY_ROW)
 def test_it_says_the_same_as_decoder_and_renderer(sample: Sample) -> None:
@@ -56,6 +58,7 @@ def test_it_says_the_same_as_decoder_and_renderer(sample: Sample) -> None:
     assert compile_insert(sample.relation, sample.columns)(message) == slow
 
 
+@chance
 @given(samples(), st.data())
 def test_cut_or_changed_it_gives_bytes_or_a_decode_error(
     sample: Sample, data: st.DataObject

@@ -10,7 +10,7 @@ import json
 import pytest
 from hypothesis import given
 
-from engine.tests.core.wal.tables import Sample, samples, table
+from engine.tests.core.wal.tables import Sample, chance, samples, table
 from tidewire.core.model.change import UNCHANGED, Row
 from tidewire.core.model.relation import JsonForm
 from tidewire.core.wal.values import RENDER, RowRenderer, TypeTable, compile_row, render_text
@@ -99,12 +99,14 @@ def test_text_that_is_not_utf8_does_not_become_json() -> None:
         render_text(b"\xff")
 
 
+@chance
 @given(samples())
 def test_a_row_is_a_json_array_of_the_chosen_columns(sample: Sample) -> None:
     written = compile_row(sample.relation, sample.columns)(sample.cells)
     assert json.loads(written) == sample.expected
 
 
+@chance
 @given(samples())
 def test_changes_from_nothing_known_are_all_chosen_columns(sample: Sample) -> None:
     renderer = RowRenderer(sample.relation, sample.columns, ())

@@ -6,11 +6,11 @@ a date before Christ, an interval) stays text: nothing is rounded and nothing is
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import TypeAlias
+from uuid import UUID
 
 Parse: TypeAlias = Callable[[str], object]
 
@@ -31,7 +31,7 @@ PARSERS: dict[str, Parse] = {
     "timetz": time.fromisoformat,
     "timestamp": datetime.fromisoformat,
     "timestamptz": datetime.fromisoformat,
-    "uuid": uuid.UUID,
+    "uuid": UUID,
     "bytea": _bytes,
 }
 

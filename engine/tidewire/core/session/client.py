@@ -263,10 +263,11 @@ class ClientSession:
         if frame.shape is None:
             self.cursor = None
             self._parts = []
-        if frame.reason == "schema_changed":
-            # The server has taken these away: ask for the table as it is now.
-            if requests := [self._subscriptions[id].request for id in concerned]:
-                self._ask(requests)
+        # After a change of the table the server has taken the subscriptions away: ask for the table
+        # as it is now.
+        is_gone = frame.reason == "schema_changed"
+        if is_gone and (requests := [self._subscriptions[id].request for id in concerned]):
+            self._ask(requests)
         return [WasReset(concerned, frame.reason)]
 
     def _refused(self, frame: frames.Error) -> list[Event]:
@@ -274,8 +275,8 @@ class ClientSession:
         subscription = self._subscriptions.get(frame.ref or "")
         if subscription is not None and subscription.shape is None:
             subscription.is_asked = False
-            if code is None or not code.retry:
-                del self._subscriptions[frame.ref or ""]
+        if subscription is not None and subscription.shape is None and not (code and code.retry):
+            del self._subscriptions[frame.ref or ""]
         return [Refused(frame.code, frame.text, frame.ref)]
 
     # --- bookkeeping ---

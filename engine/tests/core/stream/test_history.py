@@ -1,0 +1,240 @@
+"""The log keeps the newest commits, finds every reader, and never lies about what it lost.
+
+Method: the rules one by one, and a walk by chance beside a list that keeps everything and looks
+for the answer by walking over it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from engine.tests.core.wal.tables import chance
+from tidewire import limits
+from tidewire.core.model.lsn import LSN_ZERO, Lsn, Xid
+from tidewire.core.model.transaction import Transaction
+from tidewire.core.stream.history import History, Place
+
+FLOOR = Lsn(100)
+
+
+def commit(
+    lsn: int, *, xid: int = 1, size: int = 0, rows: int = 0, spooled: bool = False
+) -> Transaction:
+    return Transaction(Lsn(lsn), Xid(xid), 0xA, (), size, rows, spooled)
+
+
+def weight(transaction: Transaction) -> int:
+    alone = History()
+    alone.append(transaction, 0.0)
+    return alone.bytes
+
+
+@pytest.fixture
+def history() -> History:
+    """Hold commits that end at 110, 120 and 130, read up to 150."""
+    log = History(FLOOR)
+    for number, lsn in enumerate((110, 120, 130)):
+        assert log.append(commit(lsn, xid=lsn), float(number)) == number
+    log.advance(Lsn(150))
+    return log
+
+
+def tag(lsn: int) -> str:
+    return commit(lsn, xid=lsn).tag
+
+
+def test_an_empty_log_is_at_its_floor() -> None:
+    log = History(FLOOR)
+    assert (log.floor, log.progress, log.tag) == (FLOOR, FLOOR, "")
+    assert (log.first, log.next, log.bytes) == (0, 0, 0)
+    assert log.before(0) == (FLOOR, "")
+    assert log.locate(FLOOR, "") == (Place.FOUND, 0)
+    assert History().floor == LSN_ZERO
+
+
+@pytest.mark.parametrize(
+    ("lsn", "of", "number"),
+    [(100, 0, 0), (109, 0, 0), (110, 110, 1), (119, 110, 1), (130, 130, 3), (150, 130, 3)],
+)
+def test_a_reader_goes_on_behind_its_position(
+    history: History, lsn: int, of: int, number: int
+) -> None:
+    expected = tag(of) if of else ""
+    assert history.locate(Lsn(lsn), expected) == (Place.FOUND, number)
+
+
+@pytest.mark.parametrize("lsn", [100, 109, 110, 119, 150])
+def test_another_tag_at_a_position_is_another_history(history: History, lsn: int) -> None:
+    assert history.locate(Lsn(lsn), "beef-1")[0] is Place.FOREIGN
+
+
+def test_no_tag_where_a_commit_is_known_is_another_history(history: History) -> None:
+    assert history.locate(Lsn(110), "")[0] is Place.FOREIGN
+
+
+@pytest.mark.parametrize("mark", ["", "beef-1", tag(130)])
+def test_a_position_beyond_what_was_read_is_ahead_whatever_its_tag(
+    history: History, mark: str
+) -> None:
+    assert history.locate(Lsn(151), mark)[0] is Place.AHEAD
+
+
+@pytest.mark.parametrize("mark", ["", "beef-1"])
+def test_a_position_below_the_floor_is_lost_whatever_its_tag(history: History, mark: str) -> None:
+    assert history.locate(Lsn(99), mark)[0] is Place.LOST
+
+
+def test_the_floor_has_the_tag_of_the_last_commit_that_was_dropped(history: History) -> None:
+    history.expire(limits.LOG_S + 1.5)
+    assert (history.floor, history.first) == (120, 2)
+    assert history.before(2) == (120, tag(120))
+    assert history.locate(Lsn(120), tag(120)) == (Place.FOUND, 2)
+    assert history.locate(Lsn(125), tag(120)) == (Place.FOUND, 2)
+    assert history.locate(Lsn(120), "")[0] is Place.FOREIGN
+    assert history.locate(Lsn(119), tag(110))[0] is Place.LOST
+
+
+def test_a_commit_as_old_as_the_window_is_still_kept(history: History) -> None:
+    history.expire(limits.LOG_S)
+    assert history.first == 0
+    history.expire(limits.LOG_S + 0.5)
+    assert history.first == 1
+
+
+def test_time_never_drops_the_newest_commit(history: History) -> None:
+    history.expire(1e12)
+    assert (history.first, history.next, history.tag) == (2, 3, tag(130))
+    assert history.at(2).lsn == 130
+
+
+def test_bytes_drop_the_oldest_commits_first() -> None:
+    one = weight(commit(1, size=50))
+    log = History(bytes_max=2 * one)
+    for lsn in (1, 2, 3):
+        log.append(commit(lsn, size=50), 0.0)
+    assert (log.first, log.floor, log.bytes) == (1, 1, 2 * one)
+
+
+def test_bytes_never_drop_the_newest_commit_however_large() -> None:
+    log = History(bytes_max=10)
+    log.append(commit(1, size=10**6), 0.0)
+    assert (log.first, log.next) == (0, 1)
+    log.append(commit(2, size=10**6), 0.0)
+    assert (log.first, log.next, log.floor) == (1, 2, 1)
+
+
+def test_rows_in_memory_weigh_more_than_their_bytes_and_rows_in_the_spool_do_not() -> None:
+    kept = weight(commit(1, size=1000, rows=10))
+    spooled = weight(commit(1, size=1000, rows=10, spooled=True))
+    assert kept > spooled > 1000
+    assert spooled == weight(commit(1, size=1000, rows=99, spooled=True))
+
+
+def test_progress_only_grows(history: History) -> None:
+    history.advance(Lsn(140))
+    assert history.progress == 150
+    history.append(commit(145), 9.0)
+    assert history.progress == 150
+    history.append(commit(160), 9.0)
+    assert history.progress == 160
+
+
+@pytest.mark.parametrize("lsn", [100, 130])
+def test_a_commit_that_is_not_behind_all_others_is_a_bug(history: History, lsn: int) -> None:
+    with pytest.raises(AssertionError, match="commits in order"):
+        history.append(commit(lsn), 9.0)
+    with pytest.raises(AssertionError, match="commits in order"):
+        History(FLOOR).append(commit(100), 0.0)
+
+
+class Kept(NamedTuple):
+    transaction: Transaction
+    arrived: float
+    weight: int
+
+
+class HistoryAndList(RuleBasedStateMachine):
+    """The log beside a list of all commits that ever were; `dropped` of them are gone."""
+
+    BYTES, SECONDS = 3000, 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = History(FLOOR, bytes_max=self.BYTES, seconds_max=self.SECONDS)
+        self.all: list[Kept] = []
+        self.dropped = 0
+        self.progress = int(FLOOR)
+        self.now = 0.0
+
+    @rule(gap=st.integers(1, 3), size=st.integers(0, 1500), rows=st.integers(0, 3))
+    def append(self, gap: int, size: int, rows: int) -> None:
+        end = self.all[-1].transaction.lsn if self.all else FLOOR
+        new = commit(end + gap, xid=len(self.all), size=size, rows=rows, spooled=size > 1000)
+        assert self.log.append(new, self.now) == len(self.all)
+        self.all.append(Kept(new, self.now, weight(new)))
+        self.progress = max(self.progress, new.lsn)
+        while len(self.left) > 1 and sum(kept.weight for kept in self.left) > self.BYTES:
+            self.dropped += 1
+
+    @rule(seconds=st.integers(1, 8))
+    def expire(self, seconds: int) -> None:
+        self.now += seconds
+        self.log.expire(self.now)
+        while len(self.left) > 1 and self.left[0].arrived + self.SECONDS < self.now:
+            self.dropped += 1
+
+    @rule(gap=st.integers(-2, 3))
+    def advance(self, gap: int) -> None:
+        self.log.advance(Lsn(self.progress + gap))
+        self.progress += max(0, gap)
+
+    @property
+    def left(self) -> list[Kept]:
+        return self.all[self.dropped :]
+
+    def seen_at(self, lsn: int) -> list[Transaction]:
+        return [kept.transaction for kept in self.all if kept.transaction.lsn <= lsn]
+
+    @property
+    def floor(self) -> int:
+        return self.all[self.dropped - 1].transaction.lsn if self.dropped else FLOOR
+
+    @invariant()
+    def it_keeps_the_same_commits_under_the_same_numbers(self) -> None:
+        assert (self.log.first, self.log.next) == (self.dropped, len(self.all))
+        assert self.log.bytes == sum(kept.weight for kept in self.left)
+        for number in range(self.dropped, len(self.all)):
+            assert self.log.at(number) is self.all[number].transaction
+
+    @invariant()
+    def it_knows_floor_progress_and_tag(self) -> None:
+        assert (self.log.floor, self.log.progress) == (self.floor, self.progress)
+        assert self.log.tag == (self.all[-1].transaction.tag if self.all else "")
+
+    @invariant()
+    def it_tells_every_reader_where_it_stands(self) -> None:
+        for number in range(self.dropped, len(self.all) + 1):
+            last = self.all[number - 1].transaction if number else None
+            assert self.log.before(number) == ((last.lsn, last.tag) if last else (FLOOR, ""))
+
+    @invariant()
+    def it_locates_every_position(self) -> None:
+        for lsn in range(FLOOR - 1, self.progress + 2):
+            seen = self.seen_at(lsn)
+            mark = seen[-1].tag if seen else ""
+            right, _ = places = self.log.locate(Lsn(lsn), mark), self.log.locate(Lsn(lsn), "?")
+            if lsn > self.progress:
+                assert {place for place, _ in places} == {Place.AHEAD}
+            elif lsn < self.floor:
+                assert {place for place, _ in places} == {Place.LOST}
+            else:
+                assert right == (Place.FOUND, len(seen))
+                assert places[1][0] is Place.FOREIGN
+
+
+TestHistoryAndList = HistoryAndList.TestCase
+TestHistoryAndList.settings = chance
