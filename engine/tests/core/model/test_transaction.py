@@ -31,3 +31,8 @@ def test_the_halves_of_a_tag_cannot_be_mistaken_for_one_another() -> None:
 
 def test_a_transaction_is_in_memory_unless_it_says_otherwise() -> None:
     assert not transaction().is_spooled
+
+
+def test_nobody_alters_a_transaction_of_the_log() -> None:
+    with pytest.raises(AttributeError, match="immutable"):
+        transaction().lsn = Lsn(1)  # type: ignore[misc]

@@ -49,6 +49,15 @@ def test_each_change_has_its_effect(change: Change, effect: Effect) -> None:
     assert effect_of(change, KEY) == effect
 
 
+@pytest.mark.parametrize(
+    "effect", [Enter(NEW), Alter(OLD, NEW), Rekey(OLD, NEW, True), Leave(OLD)], ids=repr
+)
+def test_nobody_alters_an_effect_that_others_see(effect: Enter | Alter | Rekey | Leave) -> None:
+    for field in effect.__struct_fields__:
+        with pytest.raises(AttributeError, match="immutable"):
+            setattr(effect, field, None)
+
+
 def test_a_change_of_any_column_of_a_long_key_is_a_rekey() -> None:
     change = Update(USERS, (b"1", b"x", b"b"), NEW, True)
     assert effect_of(change, (0,)) == Alter((b"1", b"x", b"b"), NEW)

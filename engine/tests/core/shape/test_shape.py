@@ -19,6 +19,13 @@ def test_a_spec_made_again_is_equal_and_finds_the_same_entry() -> None:
     assert {SPEC: "found"}[again] == "found"
 
 
+@pytest.mark.parametrize("value", [SPEC, SPEC.columns[0], Shape(ShapeId("s1"), SPEC)])
+def test_nobody_alters_what_others_hold(value: msgspec.Struct) -> None:
+    for field in value.__struct_fields__:
+        with pytest.raises(AttributeError, match="immutable"):
+            setattr(value, field, None)
+
+
 @pytest.mark.parametrize(
     "other",
     [

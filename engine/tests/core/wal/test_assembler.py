@@ -189,6 +189,16 @@ def test_a_record_larger_than_many_blocks_is_read_whole() -> None:
     assert rows(found) == sent
 
 
+def test_what_is_spooled_leaves_memory_while_the_transaction_grows() -> None:
+    spool = MemorySpool()
+    machine = assembler(memory=0, spool=spool)
+    row = insert(1, [b"x" * 10_000])
+    count = 3 * limits.SPOOL_BLOCK_BYTES // len(row)
+    machine.feed([begin(), USERS, *[row] * count])
+    assert machine.is_open
+    assert spool.bytes > count * len(row) - 2 * limits.SPOOL_BLOCK_BYTES
+
+
 def test_two_readers_of_one_spooled_transaction_do_not_disturb_one_another() -> None:
     sent = [insert(1, [b"%d" % i]) for i in range(5)]
     found = assemble(begin(), USERS, *sent, commit(), memory=0, spool=FileSpool())

@@ -1,0 +1,26 @@
+"""The whole engine on a database: `engine URL`.
+
+stdout: the port, when it is ready; it ends when stdin is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from benchmarks.measure import run
+from tidewire.config import Config
+from tidewire.engine import Engine
+
+
+async def main() -> None:
+    config = Config(database_url=sys.argv[1], dev=True, listen="127.0.0.1:0")
+    async with Engine(config) as engine:
+        print(engine.page_url.rstrip("/").rpartition(":")[2], flush=True)
+        is_over = asyncio.Event()
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), is_over.set)
+        await is_over.wait()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,230 @@
+"""The bench on which sessions and the hub are tested: tables, transactions, recorded connections.
+
+Method: the real hub and the real sessions, with a spool in memory in place of the disk and a list
+in place of the socket. Time is a number that the test passes; nothing runs by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from tidewire import limits
+from tidewire.core.hub import Hub
+from tidewire.core.model.lsn import Lsn, Xid, format_lsn
+from tidewire.core.model.relation import Column, Identity, JsonForm, Relation
+from tidewire.core.model.transaction import RowMessage, Transaction
+from tidewire.core.protocol import frames
+from tidewire.core.protocol.codec import encode
+from tidewire.core.session.server import ServerSession
+from tidewire.core.shape.shape import ShapeColumn, ShapeSpec
+from tidewire.core.stream.history import History
+
+from engine.tests.core import pgoutput
+from engine.tests.core.spool import MemorySpool
+
+Message: TypeAlias = dict[str, Any]
+Wanted: TypeAlias = Sequence[tuple[frames.ShapeRequest, ShapeSpec]]
+
+EPOCH = "epoch-1"
+FLOOR = Lsn(0x100)
+# A body so long that a few rows make a transaction too large for one frame.
+LONG = "x" * (limits.COMMIT_PART_BYTES // 8)
+
+
+class Table(NamedTuple):
+    """A table with the columns `id` and `body`, as the stream and as the catalog know it."""
+
+    relation: Relation
+    spec: ShapeSpec
+
+    @property
+    def name(self) -> str:
+        """What clients call it."""
+        return self.relation.name
+
+    def insert(self, id: int, body: str = "b") -> RowMessage:
+        """Make the row message of a new row."""
+        row = [str(id).encode(), body.encode()]
+        row += [None] * (len(self.relation.columns) - 2)  # type: ignore[list-item]
+        return self.relation, pgoutput.insert(self.relation.oid, row)
+
+
+def make_table(name: str, oid: int, columns: Sequence[str] = ("id", "body")) -> Table:
+    """Make a table whose key is its first column."""
+    known = tuple(
+        Column(column, 25 if i else 23, -1, i == 0, JsonForm.TEXT if i else JsonForm.NUMBER)
+        for i, column in enumerate(columns)
+    )
+    seen = tuple(ShapeColumn(column, "text" if i else "int4") for i, column in enumerate(columns))
+    relation = Relation(oid, "public", name, Identity.DEFAULT, known)
+    return Table(relation, ShapeSpec(oid, "public", name, seen, (columns[0],)))
+
+
+NOTES = make_table("notes", 1)
+TASKS = make_table("tasks", 2)
+
+
+def transaction(lsn: int, *rows: RowMessage, xid: int | None = None) -> Transaction:
+    """Make a committed transaction that ends at `lsn`."""
+    size = sum(len(message) for _, message in rows)
+    return Transaction(Lsn(lsn), Xid(lsn if xid is None else xid), 1_000, rows, size, len(rows))
+
+
+def large_transaction(lsn: int, *tables: Table, rows: int = 20) -> Transaction:
+    """Make one that has to be sent in parts: long rows, `rows` in each of the tables."""
+    return transaction(lsn, *(table.insert(i, LONG) for table in tables for i in range(rows)))
+
+
+def cursor(lsn: int, *, epoch: str = EPOCH, xid: int | None = None, tag: str | None = None) -> Any:
+    """Say where a client left off: behind the transaction that ends at `lsn`, if nothing else."""
+    known = transaction(lsn, xid=xid).tag if tag is None else tag
+    return frames.From(epoch=epoch, lsn=format_lsn(Lsn(lsn)), tag=known)
+
+
+def payload_of(frame: bytes) -> bytes:
+    """Strip the header of a WebSocket frame: final, text, not masked."""
+    assert frame[0] == 0x81, "a final text frame"
+    length, start = frame[1], 2
+    if length == 126:
+        length, start = int.from_bytes(frame[2:4], "big"), 4
+    elif length == 127:
+        length, start = int.from_bytes(frame[2:10], "big"), 10
+    assert len(frame) == start + length, "one frame, and nothing behind it"
+    return frame[start:]
+
+
+def message_of(frame: bytes) -> Message:
+    """Read what is in a frame."""
+    message: Message = json.loads(payload_of(frame))
+    return message
+
+
+class Peer:
+    """One connection of a server: a session, and all that it has asked its shell to do."""
+
+    def __init__(
+        self, id: str = "peer", now: float = 0.0, *, is_authenticated: bool = True
+    ) -> None:
+        self.written: list[bytes] = []
+        self.flushes = 0
+        self.pings = 0
+        self.aborts: list[str] = []
+        self.session = ServerSession(
+            id,
+            now,
+            flush=self._flush,
+            send_ping=self._ping,
+            abort=self.aborts.append,
+            authenticate=lambda token: token == "secret",
+            is_authenticated=is_authenticated,
+        )
+
+    @property
+    def closed_as(self) -> str | None:
+        """The name of the close code, if the session wants to close."""
+        return self.session.closing[0].name if self.session.closing else None
+
+    def take(self) -> list[bytes]:
+        """Return the frames that were written since the last call."""
+        written, self.written = self.written, []
+        return written
+
+    def heard(self) -> list[Message]:
+        """Return the messages that were written since the last call."""
+        return [message_of(frame) for frame in self.take()]
+
+    def _flush(self) -> None:
+        self.flushes += 1
+        self.written += self.session.outbox.take()
+
+    def _ping(self) -> None:
+        self.pings += 1
+
+
+class Node:
+    """A hub at an empty log, and the turns that it asks for."""
+
+    def __init__(self, spool: MemorySpool | None = None, *, log_bytes: int | None = None) -> None:
+        self.now = 0.0
+        self.turns_wanted = 0
+        self.hub = Hub(spool or MemorySpool(), schedule=self._schedule)
+        self.hub.restart(EPOCH, FLOOR)
+        if log_bytes is not None:
+            self.hub.history = History(FLOOR, bytes_max=log_bytes)
+
+    def settle(self) -> None:
+        """Run turns until none is wanted."""
+        while self.turns_wanted:
+            self.turns_wanted = 0
+            self.hub.turn()
+
+    def open(self, id: str = "peer") -> Peer:
+        """Connect a peer that has said hello."""
+        peer = Peer(id, self.now)
+        self.hub.open(peer.session)
+        self.say(peer, frames.Hello(client=id))
+        return peer
+
+    def say(self, peer: Peer, frame: frames.Frame) -> Sequence[frames.ShapeRequest]:
+        """Let a peer send a message; return what the catalog has to resolve."""
+        return self.hub.receive(peer.session, encode(frame), self.now)
+
+    def ask(self, peer: Peer, *tables: Table, start: Any = None, prefix: str = "") -> Wanted:
+        """Subscribe to tables under their own names; return what `hub.join` wants."""
+        by_id = {prefix + table.name: table for table in tables}
+        shapes = [
+            frames.ShapeRequest(id=id, table=table.name, start=start) for id, table in by_id.items()
+        ]
+        asked = self.say(peer, frames.Subscribe(shapes=shapes))
+        return [(request, by_id[request.id].spec) for request in asked]
+
+    def join(self, peer: Peer, *tables: Table, start: Any = None, prefix: str = "") -> None:
+        """Subscribe to tables; the catalog answers at once."""
+        self.hub.join(peer.session, self.ask(peer, *tables, start=start, prefix=prefix))
+
+    def live(self, id: str, *tables: Table) -> Peer:
+        """Connect a peer that is live with these tables, and whose first messages are read."""
+        peer = self.open(id)
+        self.join(peer, *tables)
+        self.settle()
+        assert peer.session.is_live
+        peer.take()
+        return peer
+
+    def deliver(self, *transactions: Transaction) -> None:
+        """Let transactions come from the stream; turns are left to `settle`."""
+        self.hub.deliver(transactions, self.now)
+
+    def acknowledge(self, peer: Peer) -> None:
+        """Let a peer acknowledge all it was sent."""
+        self.say(peer, frames.Ack(n=peer.session.outbox.count))
+
+    def fill_window(self, peer: Peer) -> None:
+        """Use up a peer's window, as if it had been sent much and had acknowledged nothing."""
+        peer.session.outbox.push_counted(bytes(limits.WINDOW_BYTES))
+        peer.session.outbox.take()
+
+    def _schedule(self) -> None:
+        self.turns_wanted += 1
+
+
+def lsns(messages: Sequence[Message]) -> list[int]:
+    """Return where the commits among messages end; a commit in parts counts with its last."""
+    return [
+        position(message["lsn"])
+        for message in messages
+        if message["type"] == "commit" and message.get("last", True)
+    ]
+
+
+def position(text: str) -> int:
+    """Read X/Y."""
+    high, low = text.split("/")
+    return int(high, 16) << 32 | int(low, 16)
+
+
+def kinds(messages: Sequence[Message]) -> list[str]:
+    """Return the types of messages."""
+    return [message["type"] for message in messages]

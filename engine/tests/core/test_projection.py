@@ -1,0 +1,282 @@
+"""A transaction looked at through shapes: who sees which change, and in which bytes.
+
+Method: relations and transactions as values; the JSON that comes out is read back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from engine.tests.core import pgoutput
+from engine.tests.core.wal.tables import OIDS, Sample, chance, samples, table
+from tidewire.core.model.change import UNCHANGED, Row
+from tidewire.core.model.lsn import Lsn, Xid
+from tidewire.core.model.relation import Column, Identity, JsonForm, Relation
+from tidewire.core.model.transaction import RowMessage, Transaction
+from tidewire.core.projection import Projection, encode_effect
+from tidewire.core.shape.effect import Enter
+from tidewire.core.shape.index import ShapeIndex
+from tidewire.core.shape.shape import Shape, ShapeColumn, ShapeId, ShapeSpec
+from tidewire.core.wal.values import RowRenderer
+from tidewire.errors import DecodeError
+
+NAMES = ("id", "name", "note")
+USERS = table(JsonForm.NUMBER, JsonForm.TEXT, JsonForm.TEXT, names=NAMES)
+FULL = table(JsonForm.NUMBER, JsonForm.TEXT, JsonForm.TEXT, names=NAMES, identity=Identity.FULL)
+INSERT = pgoutput.insert(1, [b"1", b"ada", None])
+CORRUPT = INSERT[:-1]
+
+
+def spec(oid: int = 1, columns: Sequence[str] = NAMES, key: Sequence[str] = ("id",)) -> ShapeSpec:
+    shape_columns = tuple(ShapeColumn(name, "text") for name in columns)
+    return ShapeSpec(oid, "public", "t", shape_columns, tuple(key))
+
+
+def transaction(*rows: RowMessage) -> Transaction:
+    return Transaction(Lsn(9), Xid(1), 1, rows, sum(len(data) for _, data in rows), len(rows))
+
+
+def see(relation: Relation, *messages: bytes, shape: ShapeSpec | None = None) -> list[object]:
+    """Return the changes that one shape sees of some row messages."""
+    index = ShapeIndex()
+    held = index.acquire(shape or spec())
+    rows = [(relation, message) for message in messages]
+    found = Projection(index).changes(transaction(*rows))
+    return [json.loads(change) for change in found.get(held.id, [])]
+
+
+ROW: Row = (b"1", b"ada", None)
+MOVED: Row = (b"2", b"ada", None)
+
+
+@pytest.mark.parametrize(
+    ("relation", "message", "change"),
+    [
+        (USERS, INSERT, ["i", [1, "ada", None]]),
+        (
+            USERS,
+            pgoutput.update(1, ROW),
+            ["u", [1], {"id": 1, "name": "ada", "note": None}],
+        ),
+        (
+            USERS,
+            pgoutput.update(1, (b"1", b"eve", UNCHANGED)),
+            ["u", [1], {"id": 1, "name": "eve"}],
+        ),
+        (FULL, pgoutput.update(1, (b"1", b"eve", None), ROW, "O"), ["u", [1], {"name": "eve"}]),
+        (FULL, pgoutput.update(1, (b"1", b"ada", UNCHANGED), ROW, "O"), ["u", [1], {}]),
+        (
+            USERS,
+            pgoutput.update(1, MOVED, (b"1", None, None)),
+            ["k", [1], [2], {"id": 2, "name": "ada", "note": None}],
+        ),
+        (
+            USERS,
+            pgoutput.update(1, (b"2", b"ada", UNCHANGED), (b"1", None, None)),
+            ["k", [1], [2], {"id": 2, "name": "ada"}],
+        ),
+        (FULL, pgoutput.update(1, MOVED, ROW, "O"), ["k", [1], [2], {"id": 2}]),
+        (USERS, pgoutput.delete(1, (b"1", None, None)), ["d", [1]]),
+        (FULL, pgoutput.delete(1, ROW, "O"), ["d", [1]]),
+        (USERS, b"T\0\0\0\1", ["t"]),
+    ],
+)
+def test_each_message_is_the_change_that_the_wire_promises(
+    relation: Relation, message: bytes, change: list[object]
+) -> None:
+    assert see(relation, message) == [change]
+
+
+def test_changes_keep_the_order_of_the_transaction() -> None:
+    found = see(USERS, pgoutput.delete(1, (b"1", None, None)), b"T\0\0\0\1", INSERT)
+    assert found == [["d", [1]], ["t"], ["i", [1, "ada", None]]]
+
+
+def test_a_shape_sees_its_columns_only_and_in_its_order() -> None:
+    narrow = spec(columns=("note", "id"))
+    messages = [INSERT, pgoutput.update(1, (b"1", b"eve", b"x"), ROW, "O")]
+    found = see(FULL, *messages, shape=narrow)
+    assert found == [["i", [None, 1]], ["u", [1], {"note": "x"}]]
+
+
+def test_a_key_need_not_be_among_the_columns() -> None:
+    found = see(USERS, pgoutput.update(1, (b"1", b"eve", None)), shape=spec(columns=("name",)))
+    assert found == [["u", [1], {"name": "eve"}]]
+
+
+def test_a_key_of_two_columns_is_a_pair() -> None:
+    pair = table(JsonForm.NUMBER, JsonForm.TEXT, JsonForm.TEXT, names=NAMES, key=(0, 1))
+    found = see(
+        pair,
+        pgoutput.update(1, (b"1", b"b", None), (b"1", b"a", None)),
+        shape=spec(columns=("note",), key=("name", "id")),
+    )
+    assert found == [["k", ["a", 1], ["b", 1], {"note": None}]]
+
+
+def test_a_row_that_enters_is_written_whole_whichever_way_it_came() -> None:
+    renderer = RowRenderer(USERS, (0, 1, 2), (0,))
+    assert [json.loads(encode_effect(Enter(ROW), renderer))] == see(USERS, INSERT)
+
+
+@chance
+@given(samples())
+def test_an_updated_row_reads_like_an_inserted_one(sample: Sample) -> None:
+    key = Column("key", OIDS[JsonForm.NUMBER], -1, True, JsonForm.NUMBER)
+    relation = msgspec.structs.replace(sample.relation, columns=(key, *sample.relation.columns))
+    names = [column.name for column in relation.columns]
+    row = (b"1", *sample.cells)
+    shape = spec(columns=names, key=("key",))
+    inserted, updated = see(relation, pgoutput.insert(1, row), pgoutput.update(1, row), shape=shape)
+    expected = [1, *(value.python for value in sample.row)]
+    assert inserted == ["i", expected]
+    assert updated == ["u", [1], dict(zip(names, expected, strict=True))]
+
+
+# --- who sees it ---
+
+
+def test_every_shape_of_a_table_sees_it_and_no_other() -> None:
+    index = ShapeIndex()
+    whole, narrow, other = (
+        index.acquire(wanted) for wanted in (spec(), spec(columns=("id",)), spec(oid=2))
+    )
+    found = Projection(index).changes(transaction((USERS, INSERT), (USERS, INSERT)))
+    assert found == {whole.id: [b'["i",[1,"ada",null]]'] * 2, narrow.id: [b'["i",[1]]'] * 2}
+    assert other.id not in found
+
+
+def test_a_transaction_that_touches_no_shape_changes_nothing() -> None:
+    assert Projection(ShapeIndex()).changes(transaction((USERS, INSERT))) == {}
+
+
+def test_a_message_of_a_table_that_no_shape_covers_is_not_decoded() -> None:
+    index = ShapeIndex()
+    index.acquire(spec(oid=2))
+    projection = Projection(index)
+    assert projection.changes(transaction((USERS, CORRUPT))) == {}
+    assert list(projection.walk(transaction((USERS, CORRUPT)))) == [None]
+
+
+def test_a_walk_names_shape_after_shape_and_each_message_without_any() -> None:
+    index = ShapeIndex()
+    whole, narrow = index.acquire(spec()), index.acquire(spec(columns=("id",)))
+    uncovered = msgspec.structs.replace(USERS, oid=2)
+    steps = Projection(index).walk(transaction((USERS, INSERT), (uncovered, INSERT)))
+    assert list(steps) == [
+        (whole.id, b'["i",[1,"ada",null]]'),
+        (narrow.id, b'["i",[1]]'),
+        None,
+    ]
+
+
+def test_a_shape_that_comes_or_goes_is_noticed_at_once() -> None:
+    index = ShapeIndex()
+    projection = Projection(index)
+    row = transaction((USERS, INSERT))
+    seen: list[set[ShapeId]] = [set(projection.changes(row))]
+    first = index.acquire(spec())
+    seen.append(set(projection.changes(row)))
+    second = index.acquire(spec(columns=("id",)))
+    seen.append(set(projection.changes(row)))
+    index.release(first)
+    seen.append(set(projection.changes(row)))
+    assert seen == [set(), {first.id}, {first.id, second.id}, {second.id}]
+
+
+# --- versions of the table ---
+
+
+def broken_by(relation: Relation, wanted: ShapeSpec) -> tuple[set[Shape], Shape, object]:
+    index = ShapeIndex()
+    shape = index.acquire(wanted)
+    projection = Projection(index)
+    message = pgoutput.insert(1, [b"1"] * len(relation.columns))
+    return projection.broken, shape, projection.changes(transaction((relation, message)))
+
+
+@pytest.mark.parametrize(
+    ("relation", "wanted"),
+    [
+        (USERS, spec(columns=("id", "gone"))),
+        (USERS, spec(key=("gone",))),
+        (USERS, spec(key=("id", "name"))),
+        (
+            table(JsonForm.NUMBER, names=("id",), identity=Identity.NOTHING, key=()),
+            spec(columns=()),
+        ),
+        (FULL, spec(key=("gone",))),
+    ],
+    ids=["column", "key", "key not in identity", "no identity", "key under full identity"],
+)
+def test_a_shape_that_the_table_no_longer_fits_is_broken_and_sees_nothing(
+    relation: Relation, wanted: ShapeSpec
+) -> None:
+    broken, shape, found = broken_by(relation, wanted)
+    assert broken == {shape}
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("relation", "wanted"), [(USERS, spec()), (FULL, spec(key=("note", "name"))), (USERS, spec(2))]
+)
+def test_a_shape_that_fits_or_is_not_touched_is_not_broken(
+    relation: Relation, wanted: ShapeSpec
+) -> None:
+    assert broken_by(relation, wanted)[0] == set()
+
+
+def test_a_broken_shape_does_not_take_its_neighbours_along() -> None:
+    index = ShapeIndex()
+    index.acquire(spec(columns=("gone",)))
+    sound = index.acquire(spec())
+    assert set(Projection(index).changes(transaction((USERS, INSERT)))) == {sound.id}
+
+
+def test_each_row_is_read_with_the_version_that_wrote_it() -> None:
+    dropped = table(JsonForm.TEXT, JsonForm.NUMBER, names=("name", "id"), key=(1,))
+    index = ShapeIndex()
+    shape = index.acquire(spec(columns=("id", "name")))
+    projection = Projection(index)
+    later = pgoutput.insert(1, [b"eve", b"2"])
+    rows = transaction((USERS, INSERT), (dropped, later), (USERS, INSERT))
+    assert projection.changes(rows)[shape.id] == [
+        b'["i",[1,"ada"]]',
+        b'["i",[2,"eve"]]',
+        b'["i",[1,"ada"]]',
+    ]
+    assert projection.broken == set()
+
+
+# --- what is not sound ---
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        CORRUPT,
+        pgoutput.insert(1, [b"1", b"\xff", None]),
+        pgoutput.update(1, [b"1", b"\xff", None]),
+        pgoutput.update(1, [b"1", b"ada", None])[:-1],
+        pgoutput.update(1, [b"2", b"ada", None], [b"1", b"\xff", None], "O") + b"\0",
+        pgoutput.delete(1, [b"1", UNCHANGED, None]),
+        b"X",
+    ],
+)
+@pytest.mark.parametrize("relation", [USERS, FULL])
+def test_a_message_that_is_not_sound_is_a_decode_error(relation: Relation, message: bytes) -> None:
+    with pytest.raises(DecodeError):
+        see(relation, message)
+
+
+@pytest.mark.parametrize("form", JsonForm)
+def test_a_key_that_the_log_does_not_carry_is_a_decode_error(form: JsonForm) -> None:
+    relation = table(form, JsonForm.TEXT, names=("id", "name"))
+    message = pgoutput.update(1, (UNCHANGED, b"ada"))
+    with pytest.raises(DecodeError):
+        see(relation, message, shape=spec(columns=("name",)))

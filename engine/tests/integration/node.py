@@ -1,0 +1,402 @@
+"""A node without PostgreSQL: the real hub, application, listener and connections in this loop.
+
+Method: a `Node` stands where the engine stands, resolves every table to one fixed shape (a name
+with a NUL, or `missing`, to none) and delivers transactions that were written as a walsender would
+write them. A `Peer` is a client on a bare socket that may do everything wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, NamedTuple, cast
+
+from engine.tests.core import pgoutput
+from engine.tests.integration.loop import until
+from tidewire import limits
+from tidewire.config import Config
+from tidewire.core.hub import Hub
+from tidewire.core.model.lsn import Lsn
+from tidewire.core.protocol import frames
+from tidewire.core.session.server import ServerSession
+from tidewire.core.shape.shape import ShapeColumn, ShapeSpec
+from tidewire.core.wal.assembler import Assembler
+from tidewire.server.admission import Admission
+from tidewire.server.app import App
+from tidewire.server.auth import Tokens
+from tidewire.server.listener import Listener
+from tidewire.spool.file import FileSpool
+from tidewire.telemetry import Metrics
+
+PATH = "/v1/sync"
+PROTOCOL = "tidewire.v1"
+TOKEN = "correct-horse-battery-staple"
+OID = 41
+WORDS = ShapeSpec(
+    relation_oid=OID,
+    schema="public",
+    table="words",
+    columns=(ShapeColumn("id", "int4"), ShapeColumn("word", "text")),
+    key=("id",),
+)
+RELATION = pgoutput.relation(
+    OID, "public", "words", [("id", pgoutput.INT4, True), ("word", pgoutput.TEXT, False)]
+)
+Message = dict[str, Any]
+OPEN = Config(listen="127.0.0.1:0", dev=True)
+GUARDED = Config(listen="127.0.0.1:0", tokens=(TOKEN,))
+
+# --- the server's side ---
+
+
+class Node:
+    """What connections see of an engine, and what a database would make of it."""
+
+    def __init__(
+        self, config: Config = OPEN, *, wrap: Callable[[App], object] | None = None
+    ) -> None:
+        self.config = config
+        self.admission = Admission(config)
+        self.tokens = Tokens(config.tokens, is_open=config.dev)
+        self.metrics = Metrics()
+        self.is_ready = True
+        self._loop = asyncio.get_running_loop()
+        self.hub = Hub(FileSpool(), schedule=lambda: self._loop.call_soon(self.hub.turn))
+        self.hub.restart("epoch-1", Lsn(0x100))
+        self._assembler = Assembler(FileSpool())
+        self._assembler.feed(pgoutput.transaction_messages(0x80, [RELATION]))
+        self._lsn = 0x100
+        self._made = 0
+        app = App(
+            self.admission,
+            self.tokens,
+            is_ready=lambda: self.is_ready,
+            status=lambda: {"connections": self.count_sessions(), "config": repr(config)},
+            metrics=self.metrics.exposition,
+        )
+        self.metrics.gauge("connections", "Open now.", self.count_sessions)
+        self.listener = Listener(config, cast("App", wrap(app) if wrap else app), self)
+
+    @property
+    def port(self) -> int:
+        """Where the node listens."""
+        return self.listener.port
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"ws{'s' if self.config.tls_key else ''}://127.0.0.1:{self.port}{PATH}"
+
+    # what `server.connection.Node` asks for
+
+    def count_sessions(self) -> int:
+        """Count the sessions."""
+        return len(self.hub.sessions)
+
+    def open_session(
+        self,
+        *,
+        flush: Callable[[], None],
+        send_ping: Callable[[], None],
+        abort: Callable[[str], None],
+        is_authenticated: bool,
+    ) -> ServerSession:
+        """Begin a session, as the engine does."""
+        self._made += 1
+        session = ServerSession(
+            f"session-{self._made}",
+            self._loop.time(),
+            flush=flush,
+            send_ping=send_ping,
+            abort=abort,
+            authenticate=self.tokens.admit,
+            is_authenticated=is_authenticated,
+        )
+        self.hub.open(session)
+        return session
+
+    def receive(self, session: ServerSession, payload: bytes) -> None:
+        """Take a frame; shapes are resolved a moment later, as by a database."""
+        asked = self.hub.receive(session, payload, self._loop.time())
+        if asked:
+            self._loop.call_soon(self._resolve, session, asked)
+
+    def stall(self, session: ServerSession, is_blocked: bool) -> None:
+        """Note that a socket is full, or free again."""
+        self.hub.stall(session, is_blocked, self._loop.time())
+
+    def leave(self, session: ServerSession) -> None:
+        """Forget a session."""
+        self.hub.leave(session)
+
+    def _resolve(self, session: ServerSession, asked: Sequence[frames.ShapeRequest]) -> None:
+        for request in asked:
+            if "\0" in request.table or request.table == "missing":
+                text = f"there is no table {request.table!r} here"
+                self.hub.refuse(session, request.id, "unknown_table", text)
+        self.hub.join(session, [(request, WORDS) for request in asked])
+
+    # what the database and the clock do
+
+    def commit(self, *words: str) -> None:
+        """Commit one transaction that inserts a row for each word."""
+        self._lsn += 0x100
+        rows = [pgoutput.insert(OID, [b"%d" % self._lsn, word.encode()]) for word in words]
+        messages = pgoutput.transaction_messages(self._lsn, rows, xid=self._lsn)
+        self.hub.deliver(self._assembler.feed(messages), self._loop.time())
+
+    def pass_time(self, seconds: float) -> None:
+        """Do what is due after so many seconds from now."""
+        self.hub.tick(self._loop.time() + seconds)
+
+    def closed_as(self, reason: str) -> float:
+        """Count the connections that were closed for a reason."""
+        return self.metrics.connections_closed.labels(reason)._value.get()
+
+
+@contextlib.asynccontextmanager
+async def running(
+    config: Config = OPEN,
+    *,
+    wrap: Callable[[App], object] | None = None,
+    send_buffer_bytes: int | None = None,
+) -> AsyncIterator[Node]:
+    """Serve until the block is left; by then every session has to be freed."""
+    node = Node(config, wrap=wrap)
+    if send_buffer_bytes is not None:  # accepted sockets inherit it
+        node.listener._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+    async with asyncio.TaskGroup() as tasks:
+        serving = tasks.create_task(node.listener.run_until_stopped())
+        try:
+            await until(lambda: node.listener.started or serving.done(), "the listener listens")
+            yield node
+        finally:
+            node.listener.should_exit = True
+            await asyncio.wait([serving])
+    assert node.count_sessions() == 0, "a session outlived its socket"
+    assert len(node.hub.index) == 0, "a shape outlived its subscribers"
+
+
+# --- the client's side ---
+
+TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
+_MASK = b"\x11\x22\x33\x44"
+
+
+def frame(
+    opcode: int,
+    payload: bytes = b"",
+    *,
+    fin: bool = True,
+    reserved: int = 0,
+    is_masked: bool = True,
+    length: int | None = None,
+) -> bytes:
+    """Write a frame as a client does, sound or not; `length` may lie."""
+    size = len(payload) if length is None else length
+    first = fin << 7 | reserved << 4 | opcode
+    mask_bit = is_masked << 7
+    if size < 126:
+        head = struct.pack(">BB", first, mask_bit | size)
+    elif size < 65536:
+        head = struct.pack(">BBH", first, mask_bit | 126, size)
+    else:
+        head = struct.pack(">BBQ", first, mask_bit | 127, size)
+    if not is_masked:
+        return head + payload
+    repeated = int.from_bytes(_MASK * (len(payload) // 4 + 1))
+    repeated >>= 8 * (4 - len(payload) % 4)
+    masked = int.from_bytes(payload) ^ repeated
+    return head + _MASK + masked.to_bytes(len(payload))
+
+
+def text(message: object) -> bytes:
+    """Write a message in one text frame."""
+    return frame(TEXT, json.dumps(message).encode())
+
+
+class Answer(NamedTuple):
+    """One HTTP answer; header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Peer:
+    """A client on a bare socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self.counted = 0
+        """Commits that came; what an ack says."""
+
+    def write(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        self._writer.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the kernel takes more."""
+        await self._writer.drain()
+
+    def send(self, *messages: object) -> None:
+        """Send messages, all in one segment."""
+        self.write(b"".join(text(message) for message in messages))
+
+    def cut(self) -> None:
+        """Vanish without a word."""
+        self._writer.transport.abort()
+
+    # HTTP
+
+    def ask(
+        self, path: str = PATH, *lines: str, method: str = "GET", host: str | None = "localhost"
+    ) -> None:
+        """Send the head of a request."""
+        hosts = [] if host is None else [f"Host: {host}"]
+        head = "\r\n".join([f"{method} {path} HTTP/1.1", *hosts, *lines, "", ""])
+        self.write(head.encode("latin-1"))
+
+    async def answer(self, *, is_head: bool = False) -> Answer:
+        """Read one HTTP answer."""
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        status_line, *lines = head.rstrip().split("\r\n")
+        pairs = (line.partition(":") for line in lines)
+        headers = {name.lower(): value.strip() for name, _, value in pairs}
+        length = 0 if is_head else int(headers.get("content-length", 0))
+        body = await self._reader.readexactly(length)
+        return Answer(int(status_line.split()[1]), headers, body)
+
+    async def shake_hands(
+        self, *lines: str, path: str = PATH, host: str | None = "localhost", base: str = "full"
+    ) -> Answer:
+        """Ask for a WebSocket; `lines` are further headers."""
+        self.ask(path, *HANDSHAKES[base], *lines, host=host)
+        return await self.answer()
+
+    # WebSocket
+
+    async def frame(self) -> tuple[int, bytes]:
+        """Read one frame: its first byte without the FIN bit, and its payload."""
+        first, size = await self._reader.readexactly(2)
+        assert first & 0x80, "the server does not cut frames"
+        if size == 126:
+            (size,) = struct.unpack(">H", await self._reader.readexactly(2))
+        elif size == 127:
+            (size,) = struct.unpack(">Q", await self._reader.readexactly(8))
+        return first & 0x7F, await self._reader.readexactly(size)
+
+    async def message(self) -> Message:
+        """Read one message; a ping before it is answered."""
+        while True:
+            opcode, payload = await self.frame()
+            if opcode == PING:
+                self.write(frame(PONG, payload))
+                continue
+            assert opcode == TEXT, f"opcode {opcode}: {payload!r}"
+            message: Message = json.loads(payload)
+            self.counted += message["type"] == "commit"
+            return message
+
+    async def messages_until(self, kind: str) -> list[Message]:
+        """Read up to a message of a type, and return them all."""
+        found = [await self.message()]
+        while found[-1]["type"] != kind:
+            found.append(await self.message())
+        return found
+
+    async def error(self) -> str:
+        """Read messages up to an error and return its code."""
+        code: str = (await self.messages_until("error"))[-1]["code"]
+        return code
+
+    async def follow(self, *ids: str, token: str | None = None) -> None:
+        """Say hello, subscribe, and wait until all is live."""
+        self.send({"type": "hello", "client": "peer", "token": token})
+        shapes = [{"id": id, "table": "words"} for id in ids or ("1",)]
+        self.send({"type": "subscribe", "shapes": shapes})
+        await self.messages_until("up_to_date")
+
+    async def words(self, count: int) -> list[str]:
+        """Read that many words out of commits, acknowledging each."""
+        found: list[str] = []
+        while len(found) < count:
+            message = await self.message()
+            found += words_of(message)
+            if message["type"] == "commit":
+                self.send({"type": "ack", "n": self.counted})
+        return found
+
+    async def close_code(self) -> int:
+        """Read up to the close frame, check it and the end of the stream, return its code."""
+        opcode, payload = await self.frame()
+        while opcode != CLOSE:
+            opcode, payload = await self.frame()
+        self.reason = payload[2:].decode()
+        assert len(payload) <= limits.CLOSE_REASON_BYTES + 2
+        if not self._writer.is_closing():
+            self.write(frame(CLOSE, payload[:2]))
+        await self.end()
+        return int.from_bytes(payload[:2])
+
+    async def end(self) -> bytes:
+        """Read to the end of the stream; how it ends is the server's choice."""
+        with contextlib.suppress(ConnectionError):
+            return await self._reader.read()
+        return b""
+
+
+_UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
+_KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+_VERSION = "Sec-WebSocket-Version: 13"
+_OFFER = f"Sec-WebSocket-Protocol: {PROTOCOL}"
+HANDSHAKES = {
+    "full": (*_UPGRADE, _KEY, _VERSION, _OFFER),
+    "no key": (*_UPGRADE, _VERSION, _OFFER),
+    "bad key": (*_UPGRADE, "Sec-WebSocket-Key: short", _VERSION, _OFFER),
+    "no version": (*_UPGRADE, _KEY, _OFFER),
+    "version 8": (*_UPGRADE, _KEY, "Sec-WebSocket-Version: 8", _OFFER),
+    "no subprotocol": (*_UPGRADE, _KEY, _VERSION),
+    "other subprotocol": (*_UPGRADE, _KEY, _VERSION, "Sec-WebSocket-Protocol: tidewire.v0"),
+}
+
+
+def words_of(message: Message) -> list[str]:
+    """Return the words that a commit inserts; none for other messages."""
+    parts = message.get("parts", [])
+    return [row[1] for part in parts for kind, row in part["changes"] if kind == "i"]
+
+
+@contextlib.asynccontextmanager
+async def peer(
+    port: int, *, tls: ssl.SSLContext | None = None, receive_buffer_bytes: int | None = None
+) -> AsyncIterator[Peer]:
+    """Connect a peer; it is cut at the end of the block."""
+    client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    if receive_buffer_bytes is not None:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+    client.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+    name = "localhost" if tls else None
+    reader, writer = await asyncio.open_connection(sock=client, ssl=tls, server_hostname=name)
+    try:
+        yield Peer(reader, writer)
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def follower(node: Node, *ids: str) -> AsyncIterator[Peer]:
+    """Connect a peer that follows the table."""
+    async with peer(node.port) as client:
+        assert (await client.shake_hands()).status == 101
+        await client.follow(*ids)
+        yield client
