@@ -16,6 +16,7 @@ warm-up; the kernel schedules both sides alike. Servers and sockets live through
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 import sys
@@ -146,8 +147,6 @@ def looked_at(receiver: Helper) -> tuple[int, int, int]:
 
 def process_cpu(pid: int) -> float:
     """Return the seconds of CPU that a process has used, 0 where there is no /proc."""
-    import os
-
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

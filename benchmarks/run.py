@@ -7,7 +7,7 @@ exit code tells only whether a benchmark broke down, never whether a figure is g
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import os
 import platform
@@ -58,7 +58,7 @@ def run(name: str, flags: list[str]) -> dict[str, Any] | None:
 
 def keep(name: str, facts: dict[str, object], result: dict[str, Any]) -> None:
     """Write one result for later comparison."""
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    today = dt.datetime.now(dt.UTC).date().isoformat()
     path = HERE / "results" / f"{today}-{name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"machine": facts, **result}, indent=2) + "\n")

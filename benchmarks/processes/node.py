@@ -22,6 +22,7 @@ from benchmarks.measure import run
 from engine.tests.core import pgoutput
 from tidewire import limits
 from tidewire.config import Config
+from tidewire.core.encoder import Encoder
 from tidewire.core.hub import Hub
 from tidewire.core.model.lsn import LSN_ZERO, Lsn
 from tidewire.core.model.transaction import Transaction
@@ -29,7 +30,7 @@ from tidewire.core.session.server import ServerSession
 from tidewire.core.shape.shape import ShapeColumn, ShapeSpec
 from tidewire.core.wal.assembler import Assembler
 from tidewire.server.admission import Admission
-from tidewire.server.app import App, text
+from tidewire.server.app import App
 from tidewire.server.auth import Tokens
 from tidewire.server.listener import Listener
 from tidewire.spool.file import FileSpool
@@ -88,6 +89,7 @@ class BareNode:
         self.listener = Listener(config, app, self)
 
     def count_sessions(self) -> int:
+        """Count the connections that are open now."""
         return len(self.hub.sessions)
 
     def open_session(
@@ -98,6 +100,7 @@ class BareNode:
         abort: Callable[[str], None],
         is_authenticated: bool,
     ) -> ServerSession:
+        """Begin a session."""
         session = ServerSession(
             f"session-{len(self.hub.sessions)}",
             asyncio.get_running_loop().time(),
@@ -111,14 +114,17 @@ class BareNode:
         return session
 
     def receive(self, session: ServerSession, payload: bytes) -> None:
+        """Take a frame, and let every subscription have the one shape there is."""
         asked = self.hub.receive(session, payload, asyncio.get_running_loop().time())
         self.hub.join(session, [(request, SPEC) for request in asked])
 
     def stall(self, session: ServerSession, is_blocked: bool) -> None:
+        """Note that a socket is full, or free again."""
         self.stalls += is_blocked
         self.hub.stall(session, is_blocked, asyncio.get_running_loop().time())
 
     def leave(self, session: ServerSession) -> None:
+        """Forget a session."""
         self.hub.leave(session)
 
     def _schedule(self) -> None:
@@ -169,7 +175,8 @@ class Publisher:
             await asyncio.sleep(0)
             if since_look >= LOOK_EVERY_BYTES:
                 since_look = 0
-                while not self._node.has_room:
+                # Nobody tells us that a window has opened: the hub needs no such event.
+                while not self._node.has_room:  # noqa: ASYNC110
                     await asyncio.sleep(0.0005)
 
     def obey(self, line: str) -> None:
@@ -209,7 +216,6 @@ async def fit(source: Source) -> int:
     hub = Hub(FileSpool(), schedule=lambda: None)
     hub.restart("bench", LSN_ZERO)
     shapes = frozenset({hub.index.acquire(SPEC).id})
-    from tidewire.core.encoder import Encoder
 
     def payload_bytes() -> int:
         frame = Encoder(hub.index, FileSpool()).encode(source.take(1)[0]).frame(shapes)

@@ -144,7 +144,7 @@ class Engine:
 
     async def _name_history(self) -> None:
         # Clients are told the epoch, so it must be known before the first of them is let in.
-        slot = await ensure_slot(self._database, self.config.deployment)
+        slot = self._slot = await ensure_slot(self._database, self.config.deployment)
         async with Replication(self.config.database_url) as replication:
             identity = await replication.identify()
         self.hub.restart(epoch_of(identity.system_id, identity.timeline, slot.name), slot.confirmed)

@@ -102,6 +102,7 @@ class Storm:
         self.done: list[str] = []
 
     def run(self, steps: int) -> None:
+        self.warm_up()
         actions = self.actions()
         chosen = self.random.choices([a for a, _ in actions], [w for _, w in actions], k=steps)
         try:
@@ -119,23 +120,30 @@ class Storm:
             )
             raise
 
+    def warm_up(self) -> None:
+        for remote in self.remotes:
+            self.connect_one(remote)
+            for _ in range(self.random.randint(0, 2)):
+                self.subscribe_one(remote)
+        self.exhaust()
+
     def actions(self) -> list[tuple[Callable[[], None], int]]:
         return [
-            (self.commit_small, 12),
-            (self.commit_large, 2),
+            (self.commit_small, 20),
+            (self.commit_large, 5),
             (self.advance, 3),
-            (self.turn, 10),
+            (self.turn, 14),
             (self.tick, 3),
-            (self.hand_inbound, 20),
-            (self.hand_outbound, 14),
-            (self.answer, 10),
-            (self.toggle_blocked, 5),
+            (self.hand_inbound, 12),
+            (self.hand_outbound, 12),
+            (self.answer, 8),
+            (self.toggle_blocked, 6),
             (self.connect, 8),
-            (self.disconnect, 2),
-            (self.subscribe, 7),
+            (self.disconnect, 3),
+            (self.subscribe, 4),
             (self.unsubscribe, 3),
             (self.restart, 1 if self.has_restarts else 0),
-            (self.fail_over, 2 if self.has_failover else 0),
+            (self.fail_over, 5 if self.has_failover else 0),
         ]
 
     # --- the database and the node ---
@@ -164,7 +172,7 @@ class Storm:
 
     def flow(self) -> None:
         """Deliver what the node has not seen; a node that took over is given it piece by piece."""
-        count = self.random.randint(1, 3) if len(self.backlog) > 3 else len(self.backlog)
+        count = 1 if len(self.backlog) > 4 else len(self.backlog)
         batch, self.backlog = self.backlog[:count], self.backlog[count:]
         self.log += batch
         self.node.deliver(*batch)
@@ -197,6 +205,10 @@ class Storm:
         self.node.hub.history = History(before.history.floor, bytes_max=self.log_bytes)
         kept = [t for t in self.log if t.lsn > before.history.floor]
         self.backlog, self.log = kept + self.backlog, []
+        # Some clients are quicker than the new node: their cursors are ahead of it.
+        for remote in self.random.sample(self.remotes, 2):
+            self.connect_one(remote)
+        self.exhaust()
 
     # --- connections ---
 
@@ -232,7 +244,9 @@ class Storm:
             self.node.hub.stall(remote.peer.session, remote.is_blocked, self.node.now)
 
     def subscribe(self) -> None:
-        remote = self.random.choice(self.remotes)
+        self.subscribe_one(self.random.choice(self.remotes))
+
+    def subscribe_one(self, remote: Remote) -> None:
         if len(remote.follows) < 4:
             table = self.random.choice(list(TABLES.values()))
             self.made += 1
@@ -263,8 +277,8 @@ class Storm:
                 remote.inbound += [(frame, progress) for frame in remote.peer.take()]
 
     def hand_outbound(self) -> None:
-        if remote := self.some(connected=True):
-            for _ in range(self.random.randint(1, 3)):
+        for remote in self.remotes:
+            for _ in range(self.random.choice([0, 0, 1, 2, 8])):
                 self.hand_outbound_one(remote)
 
     def hand_outbound_one(self, remote: Remote) -> bool:
@@ -276,7 +290,7 @@ class Storm:
         return True
 
     def answer(self) -> None:
-        if remote := self.some(connected=True):
+        for remote in self.remotes:
             self.answer_one(remote)
 
     def answer_one(self, remote: Remote) -> bool:
@@ -297,8 +311,8 @@ class Storm:
         return True
 
     def hand_inbound(self) -> None:
-        if remote := self.some(connected=True):
-            for _ in range(self.random.randint(1, 8)):
+        for remote in self.remotes:
+            for _ in range(self.random.choice([0, 0, 1, 2, 8])):
                 self.hand_inbound_one(remote)
 
     def hand_inbound_one(self, remote: Remote) -> bool:
@@ -322,8 +336,10 @@ class Storm:
                     self.check_complete(remote, id, lsn)
             case WasReset(ids=ids):
                 remote.resets += 1
-                for id in ids:
-                    remote.follows[id].begin(before, progress)
+                # The client tells it of subscriptions that joined behind the reset, too.
+                for follow in (remote.follows[id] for id in ids):
+                    if follow.is_joined:
+                        follow.begin(before, max(progress, follow.high))
             case Refused():
                 raise AssertionError(event)
             case _:

@@ -92,8 +92,6 @@ class Node:
         """Where clients connect."""
         return f"ws{'s' if self.config.tls_key else ''}://127.0.0.1:{self.port}{PATH}"
 
-    # what `server.connection.Node` asks for
-
     def count_sessions(self) -> int:
         """Count the sessions."""
         return len(self.hub.sessions)
@@ -140,8 +138,6 @@ class Node:
                 text = f"there is no table {request.table!r} here"
                 self.hub.refuse(session, request.id, "unknown_table", text)
         self.hub.join(session, [(request, WORDS) for request in asked])
-
-    # what the database and the clock do
 
     def commit(self, *words: str) -> None:
         """Commit one transaction that inserts a row for each word."""
@@ -249,11 +245,13 @@ class Peer:
         """Send messages, all in one segment."""
         self.write(b"".join(text(message) for message in messages))
 
-    def cut(self) -> None:
-        """Vanish without a word."""
-        self._writer.transport.abort()
+    def pause(self) -> None:
+        """Read nothing from now on."""
+        cast("asyncio.Transport", self._writer.transport).pause_reading()
 
-    # HTTP
+    def resume(self) -> None:
+        """Read again."""
+        cast("asyncio.Transport", self._writer.transport).resume_reading()
 
     def ask(
         self, path: str = PATH, *lines: str, method: str = "GET", host: str | None = "localhost"
@@ -262,6 +260,10 @@ class Peer:
         hosts = [] if host is None else [f"Host: {host}"]
         head = "\r\n".join([f"{method} {path} HTTP/1.1", *hosts, *lines, "", ""])
         self.write(head.encode("latin-1"))
+
+    async def line(self) -> bytes:
+        """Read one line, or what there is before the end."""
+        return await self._reader.readline()
 
     async def answer(self, *, is_head: bool = False) -> Answer:
         """Read one HTTP answer."""
@@ -279,8 +281,6 @@ class Peer:
         """Ask for a WebSocket; `lines` are further headers."""
         self.ask(path, *HANDSHAKES[base], *lines, host=host)
         return await self.answer()
-
-    # WebSocket
 
     async def frame(self) -> tuple[int, bytes]:
         """Read one frame: its first byte without the FIN bit, and its payload."""

@@ -58,6 +58,14 @@ def test_any_row_of_any_relation_is_read_as_it_was_written(sample: Sample) -> No
     assert decoder.decode(pgoutput.delete(1, row, "O")) == Delete(relation, row, True)
 
 
+def test_a_table_may_have_as_many_columns_as_postgres_allows() -> None:
+    wide = table(*[JsonForm.TEXT] * 1600)
+    row = tuple(b"%d" % i for i in range(1600))
+    assert RowDecoder(wide).decode(pgoutput.insert(1, row)) == Insert(wide, row)
+    with pytest.raises(DecodeError, match="has 1600, 64 found"):
+        RowDecoder(wide).decode(pgoutput.insert(1, row[:64]))
+
+
 @pytest.mark.parametrize("cell", [None, b"", b"0", UNCHANGED])
 def test_null_empty_text_and_unchanged_are_three_things(cell: bytes | None) -> None:
     change = decode(pgoutput.update(1, (b"1", cell)))
