@@ -31,7 +31,8 @@ demo: $(READY) ## embedded PostgreSQL, server and a live page; PORT=8800, CHECK=
 check: $(READY) ## format, lint, types, imports, tidiness
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy engine/tidewire engine/tests tools benchmarks examples
+	$(BIN)/mypy -p tidewire
+	$(BIN)/mypy engine/tests tools benchmarks examples
 	$(BIN)/lint-imports --config .importlinter
 	$(BIN)/python tools/tidy.py
 

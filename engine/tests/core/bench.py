@@ -10,6 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from engine.tests.core import pgoutput
+from engine.tests.core.spool import MemorySpool
 from tidewire import limits
 from tidewire.core.hub import Hub
 from tidewire.core.model.lsn import Lsn, Xid, format_lsn
@@ -20,9 +22,6 @@ from tidewire.core.protocol.codec import encode
 from tidewire.core.session.server import ServerSession
 from tidewire.core.shape.shape import ShapeColumn, ShapeSpec
 from tidewire.core.stream.history import History
-
-from engine.tests.core import pgoutput
-from engine.tests.core.spool import MemorySpool
 
 Message: TypeAlias = dict[str, Any]
 Wanted: TypeAlias = Sequence[tuple[frames.ShapeRequest, ShapeSpec]]

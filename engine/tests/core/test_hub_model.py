@@ -13,6 +13,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+
+from engine.tests.core.bench import (
+    FLOOR,
+    LONG,
+    NOTES,
+    TASKS,
+    Node,
+    Peer,
+    Table,
+    make_table,
+    payload_of,
+    transaction,
+)
 from tidewire import limits
 from tidewire.core.model.lsn import Lsn
 from tidewire.core.model.transaction import RowMessage, Transaction
@@ -27,19 +40,6 @@ from tidewire.core.session.client import (
     WasReset,
 )
 from tidewire.core.stream.history import History
-
-from engine.tests.core.bench import (
-    FLOOR,
-    LONG,
-    NOTES,
-    TASKS,
-    Node,
-    Peer,
-    Table,
-    make_table,
-    payload_of,
-    transaction,
-)
 
 SEEDS = 300
 STEPS = 60
@@ -151,7 +151,9 @@ class Storm:
     def commit_small(self) -> None:
         for _ in range(self.random.choice([1, 1, 1, 3])):
             body = LONG if self.random.random() < 0.3 else "b"
-            self.commit(self.random.choices(list(TABLES.values()), k=self.random.randint(1, 3)), body)
+            self.commit(
+                self.random.choices(list(TABLES.values()), k=self.random.randint(1, 3)), body
+            )
         self.flow()
 
     def commit_large(self) -> None:
@@ -300,7 +302,8 @@ class Storm:
         for request in asked:
             if follow := remote.follows.get(request.id):
                 if request.start is None:
-                    follow.begin(remote.position, progress)
+                    # A session that waits for a node that is behind goes on where it left off.
+                    follow.begin(remote.position, max(progress, remote.position))
                 elif not follow.is_joined:
                     # It was added while there was no connection: it begins where the others are.
                     start = int(request.start.lsn.partition("/")[2], 16)

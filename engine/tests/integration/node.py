@@ -81,11 +81,7 @@ class Node:
         )
         self.metrics.gauge("connections", "Open now.", self.count_sessions)
         self.listener = Listener(config, cast("App", wrap(app) if wrap else app), self)
-
-    @property
-    def port(self) -> int:
-        """Where the node listens."""
-        return self.listener.port
+        self.port = self.listener.port
 
     @property
     def url(self) -> str:
@@ -382,9 +378,12 @@ async def peer(
     if receive_buffer_bytes is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
     client.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
     name = "localhost" if tls else None
-    reader, writer = await asyncio.open_connection(sock=client, ssl=tls, server_hostname=name)
+    with contextlib.ExitStack() as failing:
+        failing.callback(client.close)
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=client, ssl=tls, server_hostname=name)
+        failing.pop_all()
     try:
         yield Peer(reader, writer)
     finally:

@@ -1,4 +1,4 @@
-"""What dies and comes back: PostgreSQL, the server, a client. Nothing is lost, nothing comes twice."""
+"""What dies and comes back: PostgreSQL, server, client. Nothing is lost, nothing comes twice."""
 
 from __future__ import annotations
 
@@ -158,10 +158,10 @@ async def test_a_client_is_killed_and_the_server_forgets_it(live: Live) -> None:
     await live.execute(TABLE)
     async with live.engine() as engine, following(engine, "t") as (_, t):
         command = [sys.executable, "-m", "tidewire", "tail", "t", "--url", engine.url]
-        tail = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        tail = await asyncio.create_subprocess_exec(*command, stdout=-1, stderr=-1)
         await eventually(lambda: len(engine.hub.sessions) == 2)
         tail.kill()
-        tail.communicate()
+        await tail.communicate()
         await eventually(lambda: len(engine.hub.sessions) == 1)
         await live.execute(INSERT, 1)
         assert await collect_until(t, 1) == [1]
@@ -187,7 +187,8 @@ async def _drop(live: Live, slot: str) -> bool:
     """Take the slot away from its walsender, as an impatient administrator would."""
     try:
         await live.execute(
-            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s",
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+            " WHERE slot_name = %s",
             slot,
         )
         await live.execute("SELECT pg_drop_replication_slot(%s)", slot)
@@ -216,7 +217,8 @@ async def _steal(live: Live, slot: str) -> bool:
     """Read what the slot holds, so that its position moves on without the engine."""
     try:
         await live.execute(
-            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s",
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+            " WHERE slot_name = %s",
             slot,
         )
         await live.execute(
@@ -237,7 +239,8 @@ async def test_a_clean_stop_keeps_slot_and_publication_and_teardown_removes_them
         async with live.engine():
             pass
         objects = (
-            "SELECT (SELECT count(*) FROM pg_replication_slots WHERE database = current_database()),"
+            "SELECT (SELECT count(*) FROM pg_replication_slots"
+            "        WHERE database = current_database()),"
             " (SELECT count(*) FROM pg_publication)"
         )
         assert await live.execute(objects) == [(1, 1)]

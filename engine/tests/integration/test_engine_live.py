@@ -96,7 +96,9 @@ async def test_a_transaction_larger_than_memory_and_any_frame_arrives_whole(live
     await live.execute(ORDERS)
     async with live.engine() as engine, following(engine, "orders") as (_, orders):
         async with following(engine, "orders") as (_, second):
-            statement = "INSERT INTO orders SELECT n, repeat('é', 60), n FROM generate_series(1, %s) n"
+            statement = (
+                "INSERT INTO orders SELECT n, repeat('é', 60), n FROM generate_series(1, %s) n"
+            )
             await live.execute(statement, 120_000)
             await live.execute("INSERT INTO orders VALUES (0, 'after', 1)")
             for subscription in (orders, second):

@@ -259,6 +259,24 @@ async def test_a_silent_client_is_pinged_and_answers(
 
 
 @on_loop
+async def test_a_client_sends_more_than_we_take() -> None:
+    # Goal: an ordinary library, still busy sending, learns why: 1009, and not a broken pipe.
+    async with running() as node:
+        async with websockets.connect(
+            node.url, subprotocols=[Subprotocol(PROTOCOL)], compression=None
+        ) as websocket:
+            await websocket.send('{"type":"hello","client":"a"}')
+            await websocket.recv()
+            with contextlib.suppress(websockets.ConnectionClosed):
+                await websocket.send("x" * (8 * limits.INBOUND_FRAME_BYTES))
+            with pytest.raises(websockets.ConnectionClosed):
+                await websocket.recv()
+            assert websocket.close_code == 1009
+        await wait_freed(node)
+        assert node.closed_as("too_big") == 1
+
+
+@on_loop
 async def test_two_hundred_clients_come_and_go() -> None:
     # Goal: neither sessions nor shapes nor descriptors stay. Method: every second one just vanishes.
     async with running() as node:

@@ -80,7 +80,9 @@ async def test_handshakes_are_incomplete() -> None:
     async with running() as node, follower(node) as bystander:
         wrong = [base for base in HANDSHAKES if base != "full"]
         answers = {base: await shake(node, base=base) for base in wrong}
-        assert {base: answer.status for base, answer in answers.items()} == dict.fromkeys(wrong, 400)
+        assert {base: answer.status for base, answer in answers.items()} == dict.fromkeys(
+            wrong, 400
+        )
         for base in ("no subprotocol", "other subprotocol"):
             assert b"tidewire.v1" in answers[base].body
         assert node.metrics.connections_refused._value.get() == len(wrong)
@@ -92,7 +94,11 @@ async def test_handshakes_are_incomplete() -> None:
 @on_loop
 async def test_garbage_comes_instead_of_a_handshake() -> None:
     async with running() as node:
-        garbage = [b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"\0" * 100, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+        garbage = [
+            b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n",
+            b"\0" * 100,
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        ]
         for data in [*garbage, b"GET\r\n\r\n", b"GET /v1/sync HTTP/9.9\r\n\r\n"]:
             assert await send_head(node, data) == b"HTTP/1.1 400 Bad Request\r\n"
         assert node.count_sessions() == 0
@@ -168,7 +174,14 @@ async def test_a_token_comes_in_the_header() -> None:
     async with running(GUARDED) as node:
         assert (await shake(node, BEARER)).status == 101
         assert (await shake(node, BEARER.replace("Bearer", "bearer"))).status == 101
-        wrong = ["Bearer wrong", "Bearer", f"Basic {TOKEN}", f"Bearer {TOKEN}x", TOKEN, "Bearer \xe9"]
+        wrong = [
+            "Bearer wrong",
+            "Bearer",
+            f"Basic {TOKEN}",
+            f"Bearer {TOKEN}x",
+            TOKEN,
+            "Bearer \xe9",
+        ]
         for value in wrong:
             answer = await shake(node, f"Authorization: {value}")
             assert answer.status == 401, value

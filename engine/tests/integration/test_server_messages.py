@@ -67,7 +67,10 @@ BAD_MESSAGES = {
         "bad_frame",
     ),
     "deep brackets": (b"[" * DEEP, "bad_frame"),
-    "deep brackets, closed": (b'{"type":"ping","x":%b%b}' % (b"[" * DEEP, b"]" * DEEP), "bad_frame"),
+    "deep brackets, closed": (
+        b'{"type":"ping","x":%b%b}' % (b"[" * DEEP, b"]" * DEEP),
+        "bad_frame",
+    ),
     "deep braces": (b'{"type":"ping","x":' + b'{"a":' * DEEP, "bad_frame"),
     "deep parameters": (
         b'{"type":"subscribe","shapes":[{"id":"n","table":"words","params":' + b"[" * DEEP,
@@ -140,7 +143,10 @@ async def test_an_error_does_not_echo_a_megabyte() -> None:
 @on_loop
 async def test_the_first_frame_is_not_hello() -> None:
     firsts = [b'{"type":"ping"}', b"nonsense", b'{"type":"hello"}', b'{"type":"hello","client":""}']
-    firsts += [b'{"type":"subscribe","shapes":[{"id":"1","table":"words"}]}', b'{"type":"ack","n":0}']
+    firsts += [
+        b'{"type":"subscribe","shapes":[{"id":"1","table":"words"}]}',
+        b'{"type":"ack","n":0}',
+    ]
     async with running() as node:
         for first in firsts:
             async with peer(node.port) as client:

@@ -85,7 +85,9 @@ async def test_a_client_that_ignores_the_close_is_cut_when_its_time_is_over() ->
 @on_loop
 async def test_a_client_library_comes_back_after_the_restart() -> None:
     async with running() as node:
-        socket = await websockets.connect(node.url, subprotocols=[websockets.Subprotocol("tidewire.v1")])
+        socket = await websockets.connect(
+            node.url, subprotocols=[websockets.Subprotocol("tidewire.v1")]
+        )
         node.listener.should_exit = True
         with pytest.raises(websockets.ConnectionClosed):
             await socket.recv()

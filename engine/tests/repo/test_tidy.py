@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
 from tools import tidy
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -6,11 +6,9 @@ is not there, 130 interrupted.
 
 from __future__ import annotations
 
-import sys
-
 
 def main() -> None:
     """Run the command line and exit."""
-    from tidewire.cli.app import run
+    from tidewire.cli.app import app
 
-    sys.exit(run(sys.argv[1:]))
+    app()

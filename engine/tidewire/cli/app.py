@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable
+from typing import ParamSpec
 
-import click
 import typer
 
 from tidewire import __version__
@@ -14,6 +15,8 @@ from tidewire.cli.serve import serve
 from tidewire.cli.tail import tail
 from tidewire.cli.teardown import teardown
 from tidewire.errors import TidewireError
+
+P = ParamSpec("P")
 
 app = typer.Typer(
     name="tidewire",
@@ -25,8 +28,24 @@ app = typer.Typer(
     epilog="Settings come from flags, then TIDEWIRE_* variables, then tidewire.toml.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, tail, teardown):
-    app.command()(command)
+
+
+def exiting(command: Callable[P, int]) -> Callable[P, None]:
+    """Make a command end the process with its exit code, and errors with theirs."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = command(*args, **kwargs)
+        except TidewireError as error:
+            code = outcome.complain(error)
+        raise typer.Exit(code)
+
+    return run
+
+
+for verb in (demo, serve, tail, teardown):
+    app.command()(exiting(verb))
 
 
 @app.callback(invoke_without_command=True)
@@ -37,17 +56,3 @@ def version(
     if show:
         print(__version__)
         raise typer.Exit
-
-
-def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code."""
-    try:
-        code = app(list(arguments), standalone_mode=False)
-    except TidewireError as error:
-        return outcome.complain(error)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return outcome.INTERRUPTED
-    return code if isinstance(code, int) else outcome.OK

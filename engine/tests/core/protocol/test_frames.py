@@ -164,3 +164,9 @@ def test_a_frame_beyond_its_limits_is_refused(frame: object) -> None:
     with pytest.raises(ProtocolError) as caught:
         decode_client(json.dumps(frame).encode())
     assert caught.value.code == "bad_frame"
+
+
+def test_a_ping_without_a_time_has_time_zero() -> None:
+    ping = decode_client(b'{"type":"ping"}')
+    assert isinstance(ping, frames.Ping)
+    assert ping.t == 0

@@ -41,6 +41,10 @@ def test_text_ends_at_its_zero_byte() -> None:
     reader.end()
 
 
+def test_an_empty_text_may_be_all_there_is() -> None:
+    assert Reader("M", b"\0").text("t") == ""
+
+
 def test_reading_starts_where_it_was_told_to() -> None:
     assert Reader("M", b"xyz", 1).take("rest", 2) == b"yz"
 
