@@ -18,7 +18,7 @@ from tidewire.core.model.change import UNCHANGED, Row
 from tidewire.core.model.lsn import Lsn, Xid
 from tidewire.core.model.relation import Column, Identity, JsonForm, Relation
 from tidewire.core.model.transaction import RowMessage, Transaction
-from tidewire.core.projection import Projection, encode_effect
+from tidewire.core.projection import Projection, Seen, encode_effect
 from tidewire.core.shape.effect import Enter
 from tidewire.core.shape.index import ShapeIndex
 from tidewire.core.shape.shape import Shape, ShapeColumn, ShapeId, ShapeSpec
@@ -46,7 +46,7 @@ def see(relation: Relation, *messages: bytes, shape: ShapeSpec | None = None) ->
     index = ShapeIndex()
     held = index.acquire(shape or spec())
     rows = [(relation, message) for message in messages]
-    found = Projection(index).changes(transaction(*rows))
+    found = Projection(index).look(transaction(*rows)).changes
     return [json.loads(change) for change in found.get(held.id, [])]
 
 
@@ -146,28 +146,28 @@ def test_every_shape_of_a_table_sees_it_and_no_other() -> None:
     whole, narrow, other = (
         index.acquire(wanted) for wanted in (spec(), spec(columns=("id",)), spec(oid=2))
     )
-    found = Projection(index).changes(transaction((USERS, INSERT), (USERS, INSERT)))
+    found = Projection(index).look(transaction((USERS, INSERT), (USERS, INSERT))).changes
     assert found == {whole.id: [b'["i",[1,"ada",null]]'] * 2, narrow.id: [b'["i",[1]]'] * 2}
     assert other.id not in found
 
 
 def test_a_transaction_that_touches_no_shape_changes_nothing() -> None:
-    assert Projection(ShapeIndex()).changes(transaction((USERS, INSERT))) == {}
+    assert Projection(ShapeIndex()).look(transaction((USERS, INSERT))).changes == {}
 
 
 def test_a_message_of_a_table_that_no_shape_covers_is_not_decoded() -> None:
     index = ShapeIndex()
     index.acquire(spec(oid=2))
     projection = Projection(index)
-    assert projection.changes(transaction((USERS, CORRUPT))) == {}
-    assert list(projection.walk(transaction((USERS, CORRUPT)))) == [None]
+    assert projection.look(transaction((USERS, CORRUPT))).changes == {}
+    assert list(projection.walk(transaction((USERS, CORRUPT)), set())) == [None]
 
 
 def test_a_walk_names_shape_after_shape_and_each_message_without_any() -> None:
     index = ShapeIndex()
     whole, narrow = index.acquire(spec()), index.acquire(spec(columns=("id",)))
     uncovered = msgspec.structs.replace(USERS, oid=2)
-    steps = Projection(index).walk(transaction((USERS, INSERT), (uncovered, INSERT)))
+    steps = Projection(index).walk(transaction((USERS, INSERT), (uncovered, INSERT)), set())
     assert list(steps) == [
         (whole.id, b'["i",[1,"ada",null]]'),
         (narrow.id, b'["i",[1]]'),
@@ -179,25 +179,24 @@ def test_a_shape_that_comes_or_goes_is_noticed_at_once() -> None:
     index = ShapeIndex()
     projection = Projection(index)
     row = transaction((USERS, INSERT))
-    seen: list[set[ShapeId]] = [set(projection.changes(row))]
+    seen: list[set[ShapeId]] = [set(projection.look(row).changes)]
     first = index.acquire(spec())
-    seen.append(set(projection.changes(row)))
+    seen.append(set(projection.look(row).changes))
     second = index.acquire(spec(columns=("id",)))
-    seen.append(set(projection.changes(row)))
+    seen.append(set(projection.look(row).changes))
     index.release(first)
-    seen.append(set(projection.changes(row)))
+    seen.append(set(projection.look(row).changes))
     assert seen == [set(), {first.id}, {first.id, second.id}, {second.id}]
 
 
 # --- versions of the table ---
 
 
-def broken_by(relation: Relation, wanted: ShapeSpec) -> tuple[set[Shape], Shape, object]:
+def look_at(relation: Relation, wanted: ShapeSpec) -> tuple[Shape, Seen]:
     index = ShapeIndex()
     shape = index.acquire(wanted)
-    projection = Projection(index)
     message = pgoutput.insert(1, [b"1"] * len(relation.columns))
-    return projection.broken, shape, projection.changes(transaction((relation, message)))
+    return shape, Projection(index).look(transaction((relation, message)))
 
 
 @pytest.mark.parametrize(
@@ -214,28 +213,41 @@ def broken_by(relation: Relation, wanted: ShapeSpec) -> tuple[set[Shape], Shape,
     ],
     ids=["column", "key", "key not in identity", "no identity", "key under full identity"],
 )
-def test_a_shape_that_the_table_no_longer_fits_is_broken_and_sees_nothing(
+def test_a_shape_that_the_table_does_not_fit_is_named_and_sees_nothing(
     relation: Relation, wanted: ShapeSpec
 ) -> None:
-    broken, shape, found = broken_by(relation, wanted)
-    assert broken == {shape}
-    assert found == {}
+    shape, seen = look_at(relation, wanted)
+    assert not seen.changes
+    assert seen.unfit == {shape.id}
+    unfit: set[ShapeId] = set()
+    index = ShapeIndex()
+    index.acquire(wanted)
+    message = pgoutput.insert(1, [b"1"] * len(relation.columns))
+    assert list(Projection(index).walk(transaction((relation, message)), unfit)) == [None]
+    assert unfit == {shape.id}
+
+
+def test_a_column_that_got_another_type_does_not_fit() -> None:
+    retyped = ShapeSpec(1, "public", "users", (ShapeColumn("id", "int8", 20),), ("id",))
+    assert USERS.columns[0].type_oid != 20
+    shape, seen = look_at(USERS, retyped)
+    assert seen.unfit == {shape.id}
 
 
 @pytest.mark.parametrize(
     ("relation", "wanted"), [(USERS, spec()), (FULL, spec(key=("note", "name"))), (USERS, spec(2))]
 )
-def test_a_shape_that_fits_or_is_not_touched_is_not_broken(
+def test_a_shape_that_fits_or_is_not_touched_is_not_unfit(
     relation: Relation, wanted: ShapeSpec
 ) -> None:
-    assert broken_by(relation, wanted)[0] == set()
+    assert look_at(relation, wanted)[1].unfit == set()
 
 
-def test_a_broken_shape_does_not_take_its_neighbours_along() -> None:
+def test_an_unfit_shape_does_not_take_its_neighbours_along() -> None:
     index = ShapeIndex()
     index.acquire(spec(columns=("gone",)))
     sound = index.acquire(spec())
-    assert set(Projection(index).changes(transaction((USERS, INSERT)))) == {sound.id}
+    assert set(Projection(index).look(transaction((USERS, INSERT))).changes) == {sound.id}
 
 
 def test_each_row_is_read_with_the_version_that_wrote_it() -> None:
@@ -245,12 +257,13 @@ def test_each_row_is_read_with_the_version_that_wrote_it() -> None:
     projection = Projection(index)
     later = pgoutput.insert(1, [b"eve", b"2"])
     rows = transaction((USERS, INSERT), (dropped, later), (USERS, INSERT))
-    assert projection.changes(rows)[shape.id] == [
+    seen = projection.look(rows)
+    assert seen.changes[shape.id] == [
         b'["i",[1,"ada"]]',
         b'["i",[2,"eve"]]',
         b'["i",[1,"ada"]]',
     ]
-    assert projection.broken == set()
+    assert seen.unfit == set()
 
 
 # --- what is not sound ---

@@ -209,7 +209,7 @@ class Machine:
                     shared = type(transaction)(
                         transaction.lsn, transaction.xid, transaction.at, rows, 0, len(rows)
                     )
-                    found.append(self._projection.changes(shared))
+                    found.append(self._projection.look(shared))
         except DecodeError as error:
             found.append(str(error))
         return found

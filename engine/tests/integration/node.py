@@ -51,8 +51,6 @@ Message = dict[str, Any]
 OPEN = Config(listen="127.0.0.1:0", dev=True)
 GUARDED = Config(listen="127.0.0.1:0", tokens=(TOKEN,))
 
-# --- the server's side ---
-
 
 class Node:
     """What connections see of an engine, and what a database would make of it."""
@@ -60,13 +58,12 @@ class Node:
     def __init__(
         self, config: Config = OPEN, *, wrap: Callable[[App], object] | None = None
     ) -> None:
-        self.config = config
         self.admission = Admission(config)
         self.tokens = Tokens(config.tokens, is_open=config.dev)
         self.metrics = Metrics()
         self.is_ready = True
         self._loop = asyncio.get_running_loop()
-        self.hub = Hub(FileSpool(), schedule=lambda: self._loop.call_soon(self.hub.turn))
+        self.hub = Hub(FileSpool(), schedule=self._schedule_turn)
         self.hub.restart("epoch-1", Lsn(0x100))
         self._assembler = Assembler(FileSpool())
         self._assembler.feed(pgoutput.transaction_messages(0x80, [RELATION]))
@@ -82,11 +79,7 @@ class Node:
         self.metrics.gauge("connections", "Open now.", self.count_sessions)
         self.listener = Listener(config, cast("App", wrap(app) if wrap else app), self)
         self.port = self.listener.port
-
-    @property
-    def url(self) -> str:
-        """Where clients connect."""
-        return f"ws{'s' if self.config.tls_key else ''}://127.0.0.1:{self.port}{PATH}"
+        self.url = f"{'wss' if config.tls_key else 'ws'}://127.0.0.1:{self.port}{PATH}"
 
     def count_sessions(self) -> int:
         """Count the sessions."""
@@ -128,6 +121,9 @@ class Node:
         """Forget a session."""
         self.hub.leave(session)
 
+    def _schedule_turn(self) -> None:
+        self._loop.call_soon(self.hub.turn)
+
     def _resolve(self, session: ServerSession, asked: Sequence[frames.ShapeRequest]) -> None:
         for request in asked:
             if "\0" in request.table or request.table == "missing":
@@ -148,7 +144,7 @@ class Node:
 
     def closed_as(self, reason: str) -> float:
         """Count the connections that were closed for a reason."""
-        return self.metrics.connections_closed.labels(reason)._value.get()
+        return float(self.metrics.connections_closed.labels(reason)._value.get())
 
 
 @contextlib.asynccontextmanager

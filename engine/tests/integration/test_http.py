@@ -1,7 +1,7 @@
 """Plain HTTP: each path, each refusal, and the headers that keep a browser safe.
 
-Method: heads of requests are written by hand on a bare socket; `/metrics` is read by Prometheus' own
-parser.
+Method: heads of requests are written by hand on a bare socket; `/metrics` is read by Prometheus'
+own parser.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ class PicowsTalker:
 async def with_picows(url: str) -> AsyncIterator[Talker]:
     talker = PicowsTalker()
 
-    class Listener(picows.WSListener):  # type: ignore[misc]  # picows has no types
+    class Listener(picows.WSListener):
         def on_ws_frame(self, transport: Any, message: Any) -> None:
             talker.take(transport, message)
 
@@ -278,7 +278,7 @@ async def test_a_client_sends_more_than_we_take() -> None:
 
 @on_loop
 async def test_two_hundred_clients_come_and_go() -> None:
-    # Goal: neither sessions nor shapes nor descriptors stay. Method: every second one just vanishes.
+    # Goal: neither sessions nor shapes nor descriptors stay. Method: every second one vanishes.
     async with running() as node:
         async with follower(node):
             pass
@@ -286,7 +286,10 @@ async def test_two_hundred_clients_come_and_go() -> None:
         descriptors = psutil.Process().num_fds()
         for _ in range(10):
             async with contextlib.AsyncExitStack() as stack:
-                crowd = [await stack.enter_async_context(follower(node)) for _ in range(20)]
+                async with asyncio.TaskGroup() as tasks:
+                    coming = [stack.enter_async_context(follower(node)) for _ in range(20)]
+                    arrivals = [tasks.create_task(one) for one in coming]
+                crowd = [arrival.result() for arrival in arrivals]
                 node.commit("hello")
                 for client in crowd:
                     assert await client.words(1) == ["hello"]

@@ -1,8 +1,8 @@
 """The spool keeps what it took, says when it can take no more, and leaves nothing behind.
 
-Method: real files. A full disk is made in a child process by RLIMIT_FSIZE: the kernel refuses to let
-any file of that process grow beyond the limit (EFBIG), at the same system call and with a partial
-write before it, just as a full disk does (ENOSPC), and it needs no mount and no root.
+Method: real files. A full disk is made in a child process by RLIMIT_FSIZE: the kernel refuses to
+let any file of that process grow beyond the limit (EFBIG), at the same system call and with a
+partial write before it, just as a full disk does (ENOSPC), and it needs no mount and no root.
 """
 
 from __future__ import annotations

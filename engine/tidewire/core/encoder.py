@@ -16,7 +16,7 @@ from tidewire.core.parts import CommitParts
 from tidewire.core.projection import Projection
 from tidewire.core.protocol.codec import encode_commit, encode_part, text_frame
 from tidewire.core.shape.index import ShapeIndex
-from tidewire.core.shape.shape import Shape, ShapeId
+from tidewire.core.shape.shape import ShapeId
 
 # What the objects of one encoded commit take beside their bytes.
 _OVERHEAD_BYTES = 500
@@ -25,13 +25,19 @@ _OVERHEAD_BYTES = 500
 class EncodedCommit:
     """One commit of the log as the wire wants it."""
 
-    __slots__ = ("_frames", "_transaction", "generation", "parts", "size")
+    __slots__ = ("_frames", "_transaction", "generation", "parts", "size", "unfit")
 
     def __init__(
-        self, transaction: Transaction, generation: int, parts: dict[ShapeId, bytes]
+        self,
+        transaction: Transaction,
+        generation: int,
+        parts: dict[ShapeId, bytes],
+        unfit: frozenset[ShapeId],
     ) -> None:
         self.generation = generation
         self.parts = parts
+        self.unfit = unfit
+        """Shapes that cannot be continued here, because their table was another one then."""
         # Frames repeat the parts, hence twice.
         self.size = 2 * sum(map(len, parts.values())) + _OVERHEAD_BYTES
         self._transaction = transaction
@@ -70,9 +76,9 @@ class Encoder:
         Raises DecodeError when a row message is not sound.
         """
         generation = self._index.generation
-        changes = self._projection.changes(transaction)
-        parts = {shape: encode_part(shape, found) for shape, found in changes.items()}
-        return EncodedCommit(transaction, generation, parts)
+        seen = self._projection.look(transaction)
+        parts = {shape: encode_part(shape, found) for shape, found in seen.changes.items()}
+        return EncodedCommit(transaction, generation, parts, seen.unfit)
 
     def remember(self, number: int, encoded: EncodedCommit) -> None:
         """Keep an encoded commit under its number in the log."""
@@ -106,11 +112,6 @@ class Encoder:
             parts = CommitParts(transaction, shapes, self._projection, self._spool.create())
             self._cut[number, shapes] = parts
         return parts
-
-    def take_broken(self) -> set[Shape]:
-        """Hand over the shapes that a new version of their table no longer fits."""
-        broken, self._projection.broken = self._projection.broken, set()
-        return broken
 
     def forget(self) -> None:
         """Drop what belongs to a history that has ended."""

@@ -14,7 +14,7 @@ Nobody waits for anybody: bounded memory per session, and one that falls off the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal
 
 from tidewire import limits
@@ -27,7 +27,7 @@ from tidewire.core.protocol import frames
 from tidewire.core.protocol.codec import encode, text_frame
 from tidewire.core.session.server import Node, ServerSession, State
 from tidewire.core.shape.index import ShapeIndex
-from tidewire.core.shape.shape import Shape, ShapeSpec
+from tidewire.core.shape.shape import Shape, ShapeId, ShapeSpec
 from tidewire.core.stream.cursor import Cursor
 from tidewire.core.stream.history import History, Place
 from tidewire.errors import SpoolError
@@ -136,6 +136,7 @@ class Hub:
                 session.stand_at(number)
             case Place.AHEAD:
                 self._ahead[session] = cursor
+                self._ready.pop(session, None)
             case Place.LOST:
                 self._reset(session, "lagged")
             case Place.FOREIGN:
@@ -177,13 +178,12 @@ class Hub:
                 continue
             encoded = self._encoder.encode(transaction)
             number = self.history.append(transaction, now)
-            if encoded.parts:
+            if encoded.parts or encoded.unfit:
                 self._encoder.remember(number, encoded)
                 self._spread(number, transaction.lsn, encoded, dirty)
         self._settle_ahead()
         for session in dirty:
             session.flush()
-        self._drop_broken()
 
     def _spread(
         self, number: int, lsn: Lsn, encoded: EncodedCommit, dirty: list[ServerSession]
@@ -194,6 +194,10 @@ class Hub:
             audience.told = lsn
             for session in hand_out(audience.members, frame, dirty):
                 self._fall_behind(session, number)
+        for audience in self._audiences.touched_by(encoded.unfit):
+            for session in list(audience.members):
+                self._take_away(session, encoded.unfit)
+                session.flush()
 
     def _step_back(self, number: int) -> None:
         # A large commit is read part by part: all live sessions leave the tail for it.
@@ -231,14 +235,14 @@ class Hub:
                 self._locate(session, cursor)
                 self._wake(session)
 
-    def _drop_broken(self) -> None:
-        for shape in self._encoder.take_broken():
-            for session in list(self.sessions):
-                ids = [id for id, its in session.shapes.items() if its == shape]
-                if ids:
-                    self._reset(session, "schema_changed", shape)
-                    self._change_shapes(session, remove=ids)
-                    session.flush()
+    def _take_away(self, session: ServerSession, unfit: Collection[ShapeId]) -> bool:
+        """End the subscriptions of a session that do not fit their table any more."""
+        lost = [id for id, shape in session.shapes.items() if shape.id in unfit]
+        for id in lost:
+            self._reset(session, "schema_changed", session.shapes[id])
+        if lost:
+            self._change_shapes(session, remove=lost)
+        return bool(lost)
 
     # --- sessions that read the log ---
 
@@ -257,7 +261,6 @@ class Hub:
             except SpoolError as error:
                 session.close("overloaded", str(error))
             session.flush()
-        self._drop_broken()
 
     def _wake(self, session: ServerSession) -> None:
         if session.is_live or not session.shapes or session in self._ahead:
@@ -268,7 +271,7 @@ class Hub:
 
     def _read_log(self, session: ServerSession) -> None:
         for _ in range(limits.CATCHUP_COMMITS):
-            if session.state is not State.OPEN:
+            if session.state is not State.OPEN or not session.shapes:
                 return
             if session.number < self.history.first:
                 self._reset(session, "lagged")
@@ -287,6 +290,8 @@ class Hub:
             self._send_part(session, transaction)
             return
         encoded = self._encoder.recall(session.number, transaction)
+        if encoded.unfit and self._take_away(session, encoded.unfit):
+            return
         if frame := encoded.frame(session.shape_ids):
             session.outbox.push_counted(frame)
         session.number += 1
@@ -298,6 +303,8 @@ class Hub:
             session.cut = parts
         if session.part == len(parts) and not parts.is_complete:
             parts.step()
+        if parts.unfit and self._take_away(session, parts.unfit):
+            return
         if session.part < len(parts):
             session.outbox.push_counted(parts.frame(session.part))
             session.part += 1

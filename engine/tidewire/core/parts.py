@@ -35,7 +35,10 @@ class CommitParts:
     ) -> None:
         self._transaction = transaction
         self._shapes = shapes
-        self._changes: Iterator[tuple[ShapeId, bytes] | None] = projection.walk(transaction)
+        self.unfit: set[ShapeId] = set()
+        """Shapes that cannot be continued here, as far as the rows were seen."""
+        self._changes: Iterator[tuple[ShapeId, bytes] | None]
+        self._changes = projection.walk(transaction, self.unfit)
         self._file = file
         self._part_bytes_max = part_bytes_max
         self._places: list[tuple[int, int]] = []

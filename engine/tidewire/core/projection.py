@@ -28,6 +28,19 @@ class _Lens(NamedTuple):
     relation: Relation
     generation: int
     views: list[tuple[ShapeId, Render]]
+    unfit: frozenset[ShapeId]
+
+
+class Seen(NamedTuple):
+    """A transaction through all shapes."""
+
+    changes: dict[ShapeId, list[bytes]]
+    """The encoded changes of each shape that it touches."""
+    unfit: frozenset[ShapeId]
+    """Shapes that this version of their table does not fit: they cannot be continued here."""
+
+
+_NONE: frozenset[ShapeId] = frozenset()
 
 
 class Projection:
@@ -36,55 +49,71 @@ class Projection:
     def __init__(self, index: ShapeIndex) -> None:
         self._index = index
         self._lenses: dict[int, _Lens] = {}
-        self.broken: set[Shape] = set()
-        """Shapes that a new version of their table no longer fits; the hub takes them away."""
 
-    def changes(self, transaction: Transaction) -> dict[ShapeId, list[bytes]]:
-        """Return the encoded changes of each shape that the transaction touches.
+    def look(self, transaction: Transaction) -> Seen:
+        """See a whole transaction at once.
 
         Raises DecodeError when a row message is not sound.
         """
         found: dict[ShapeId, list[bytes]] = {}
+        unfit = _NONE
         for relation, message in transaction.messages:
-            for shape, render in self._lens(relation).views:
+            lens = self._lens(relation)
+            if lens.unfit:
+                unfit |= lens.unfit
+            for shape, render in lens.views:
                 if shape in found:
                     found[shape].append(render(message))
                 else:
                     found[shape] = [render(message)]
-        return found
+        return Seen(found, unfit)
 
-    def walk(self, transaction: Transaction) -> Iterator[tuple[ShapeId, bytes] | None]:
+    def walk(
+        self, transaction: Transaction, unfit: set[ShapeId]
+    ) -> Iterator[tuple[ShapeId, bytes] | None]:
         """Yield change after change, and None for each message that touches no shape.
+
+        Adds to `unfit` the shapes that a version of their table does not fit.
 
         Raises DecodeError when a row message is not sound.
         """
         for relation, message in transaction.messages:
-            views = self._lens(relation).views
-            if not views:
+            lens = self._lens(relation)
+            unfit |= lens.unfit
+            if not lens.views:
                 yield None
-            for shape, render in views:
+            for shape, render in lens.views:
                 yield shape, render(message)
 
     def _lens(self, relation: Relation) -> _Lens:
         lens = self._lenses.get(relation.oid)
         if lens and lens.relation is relation and lens.generation == self._index.generation:
             return lens
-        views = [
-            (shape.id, render)
-            for shape in self._index.touched_by(relation.oid)
-            if (render := self._render(relation, shape))
-        ]
-        lens = self._lenses[relation.oid] = _Lens(relation, self._index.generation, views)
+        views: list[tuple[ShapeId, Render]] = []
+        unfit = []
+        for shape in self._index.touched_by(relation.oid):
+            render = _render(relation, shape)
+            if render is None:
+                unfit.append(shape.id)
+            else:
+                views.append((shape.id, render))
+        lens = _Lens(relation, self._index.generation, views, frozenset(unfit))
+        self._lenses[relation.oid] = lens
         return lens
 
-    def _render(self, relation: Relation, shape: Shape) -> Render | None:
-        places = {column.name: i for i, column in enumerate(relation.columns)}
-        columns = tuple(places.get(column.name, -1) for column in shape.spec.columns)
-        key = tuple(places.get(name, -1) for name in shape.spec.key)
-        if -1 in columns or not all(_identifies(relation, i) for i in key):
-            self.broken.add(shape)
-            return None
-        return compile_change(relation, columns, key)
+
+def _render(relation: Relation, shape: Shape) -> Render | None:
+    places = {column.name: i for i, column in enumerate(relation.columns)}
+    columns = tuple(places.get(column.name, -1) for column in shape.spec.columns)
+    key = tuple(places.get(name, -1) for name in shape.spec.key)
+    if -1 in columns or not all(_identifies(relation, i) for i in key):
+        return None
+    wanted = [column.type_oid for column in shape.spec.columns]
+    if any(
+        oid not in (0, relation.columns[i].type_oid) for oid, i in zip(wanted, columns, strict=True)
+    ):
+        return None
+    return compile_change(relation, columns, key)
 
 
 def _identifies(relation: Relation, column: int) -> bool:

@@ -55,7 +55,7 @@ class Catalog:
             relation_oid=facts["oid"],
             schema=facts["schema"],
             table=facts["name"],
-            columns=tuple(ShapeColumn(name, type_name) for name, type_name in facts["columns"]),
+            columns=tuple(ShapeColumn(*column) for column in facts["columns"]),
             key=tuple(facts["key"]),
         )
 

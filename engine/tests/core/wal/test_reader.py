@@ -46,7 +46,7 @@ def test_an_empty_text_may_be_all_there_is() -> None:
 
 
 def test_reading_starts_where_it_was_told_to() -> None:
-    assert Reader("M", b"xyz", 1).take("rest", 2) == b"yz"
+    assert Reader("M", b"xyz", 1).utf8("rest", 2) == "yz"
 
 
 @pytest.mark.parametrize("width", [1, 2, 4, 8])
@@ -60,9 +60,9 @@ def test_a_number_that_is_cut_short_is_refused(width: int) -> None:
 def test_bytes_that_are_cut_short_are_refused_and_the_reader_stays_where_it_is() -> None:
     reader = Reader("M", b"abc", 1)
     with pytest.raises(DecodeError, match="3 bytes expected, 2 left") as caught:
-        reader.take("value", 3)
+        reader.utf8("value", 3)
     assert refusal(caught) == ("M", "value", 1)
-    assert reader.take("value", 2) == b"bc"
+    assert reader.utf8("value", 2) == "bc"
 
 
 def test_reading_from_behind_the_end_tells_that_nothing_is_left() -> None:

@@ -6,9 +6,11 @@ sockets: `text_frame` is applied once per message, never once per client.
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 from collections.abc import Iterable
+from decimal import Decimal
 
 import msgspec
 
@@ -22,6 +24,10 @@ _client_decoder: msgspec.json.Decoder[frames.ClientFrame]
 _client_decoder = msgspec.json.Decoder(frames.ClientFrame)
 _server_decoder: msgspec.json.Decoder[frames.ServerFrame]
 _server_decoder = msgspec.json.Decoder(frames.ServerFrame)
+# What of an error's text goes back: it may quote a frame of a megabyte.
+_TEXT_CHARS = 200
+# Python refuses to make an int of more digits than 4300, because it takes quadratic time.
+_INT_DIGITS = 4000
 _TAG_PROBLEM = re.compile(r"Invalid value '.*' - at `\$\.type`", re.DOTALL)
 
 
@@ -33,11 +39,11 @@ def decode_client(payload: bytes) -> frames.ClientFrame:
     try:
         return _client_decoder.decode(payload)
     except msgspec.ValidationError as error:
-        text = str(error)
+        text = str(error)[:_TEXT_CHARS]
         code = "unknown_type" if _TAG_PROBLEM.match(text) else "bad_frame"
         raise ProtocolError(code, text) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError("bad_frame", f"not JSON: {error}") from None
+        raise ProtocolError("bad_frame", f"not JSON: {str(error)[:_TEXT_CHARS]}") from None
 
 
 def decode_server(payload: bytes | str) -> frames.ServerFrame:
@@ -47,10 +53,26 @@ def decode_server(payload: bytes | str) -> frames.ServerFrame:
     """
     try:
         return _server_decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(
-            "bad_frame", f"the server's message is not understood: {error}"
-        ) from None
+    except RecursionError:
+        text = "the server's message is not understood: nested deeper than this client can read"
+        raise ProtocolError("bad_frame", text) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _decode_leniently(payload, error)
+
+
+def _decode_leniently(payload: bytes | str, problem: Exception) -> frames.ServerFrame:
+    # PostgreSQL keeps JSON documents that a strict parser refuses: lone surrogates, numbers beyond
+    # a double, numbers of thousands of digits. They are rare, and must not end a connection.
+    try:
+        document = json.loads(payload, parse_int=_whole_number)
+        return msgspec.convert(document, frames.ServerFrame)  # type: ignore[no-any-return]
+    except (ValueError, RecursionError):
+        text = f"the server's message is not understood: {str(problem)[:_TEXT_CHARS]}"
+        raise ProtocolError("bad_frame", text) from None
+
+
+def _whole_number(text: str) -> object:
+    return int(text) if len(text) < _INT_DIGITS else Decimal(text)
 
 
 def encode(frame: frames.Frame) -> bytes:

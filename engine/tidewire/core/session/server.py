@@ -48,6 +48,7 @@ class Parts(Protocol):
     """The frames of one large commit (`core.parts.CommitParts`)."""
 
     is_complete: bool
+    unfit: set[ShapeId]
 
     def __len__(self) -> int:
         """Count the parts that are ready."""

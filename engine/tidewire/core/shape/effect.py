@@ -27,6 +27,8 @@ from tidewire.core.model.change import (
     Truncate,
     Update,
 )
+from tidewire.core.model.relation import Relation
+from tidewire.errors import DecodeError
 
 
 class Enter(msgspec.Struct, frozen=True, gc=False):
@@ -64,11 +66,15 @@ Effect: TypeAlias = Enter | Alter | Rekey | Leave | Clear
 
 
 def effect_of(change: Change, key: tuple[int, ...]) -> Effect:
-    """Tell what a change means for a whole-table shape with the given key columns."""
+    """Tell what a change means for a whole-table shape with the given key columns.
+
+    Raises DecodeError when the key of an update is not in the log.
+    """
     match change:
         case Insert(new=new):
             return Enter(new)
         case Update(old=None, new=new):
+            _insist_on_key(change.relation, new, key)
             return Alter(None, new)
         case Update(old=old, new=new, old_is_whole=old_is_whole):
             assert old is not None
@@ -82,6 +88,16 @@ def effect_of(change: Change, key: tuple[int, ...]) -> Effect:
             return Clear()
         case _:
             assert_never(change)
+
+
+def _insist_on_key(relation: Relation, new: Row, key: tuple[int, ...]) -> None:
+    # PostgreSQL sends the old key when a large key value was not touched.
+    for i in key:
+        if new[i] is UNCHANGED:
+            name = relation.columns[i].name
+            raise DecodeError(
+                "Update", f"{name}.kind", 0, "a key that is not told, nor the old row"
+            )
 
 
 def _filled(old: Row, new: Row, known: tuple[int, ...] | None) -> Row:

@@ -14,10 +14,14 @@ ShapeId = NewType("ShapeId", str)
 
 
 class ShapeColumn(msgspec.Struct, frozen=True):
-    """One column as clients see it: a name and the name of its type, for their parsers."""
+    """One column as clients see it: a name and the name of its type, for their parsers.
+
+    `type_oid` is that of the catalog, to notice when the column gets another type; 0 is any.
+    """
 
     name: str
     type_name: str
+    type_oid: int = 0
 
 
 class ShapeSpec(msgspec.Struct, frozen=True):

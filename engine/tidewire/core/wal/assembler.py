@@ -64,14 +64,17 @@ class SpooledMessages:
         """Walk all messages, a block at a time."""
         data, offset, at = b"", 0, 0
         while True:
-            if at + _RECORD.size <= len(data):
+            missing = _RECORD.size - (len(data) - at)
+            if missing <= 0:
                 number, length = _RECORD.unpack_from(data, at)
                 end = at + _RECORD.size + length
-                if end <= len(data):
+                missing = end - len(data)
+                if missing <= 0:
                     yield self._relations[number], data[at + _RECORD.size : end]
                     at = end
                     continue
-            block = self._file.read(offset, limits.SPOOL_BLOCK_BYTES)
+            # A large row is read at once: block by block would copy it again and again.
+            block = self._file.read(offset, max(missing, limits.SPOOL_BLOCK_BYTES))
             if not block:
                 return
             data, at, offset = data[at:] + block, 0, offset + len(block)

@@ -166,11 +166,4 @@ def _explain_cell(reader: Reader, name: str, kinds: str) -> None:
     if kind not in kinds:
         raise reader.error(f"{name}.kind", f"one of {' '.join(kinds)} expected, {kind!r} found")
     if kind == "t":
-        length = reader.unsigned(f"{name}.length", 4)
-        start = reader.offset
-        value = reader.take(f"{name}.value", length)
-        try:
-            value.decode()
-        except UnicodeDecodeError as error:
-            at = start + error.start
-            raise DecodeError("Row", f"{name}.value", at, "not UTF-8") from None
+        reader.utf8(f"{name}.value", reader.unsigned(f"{name}.length", 4))

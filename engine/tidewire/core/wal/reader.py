@@ -21,12 +21,13 @@ _FORMATS = {
 class Reader:
     """Walk over one message, field by field."""
 
-    __slots__ = ("_bytes", "_message", "offset")
+    __slots__ = ("_bytes", "_field_at", "_message", "offset")
 
     def __init__(self, message: str, data: bytes, offset: int = 0) -> None:
         self._message = message
         self._bytes = data
         self.offset = offset
+        self._field_at = offset
 
     def unsigned(self, field: str, width: int) -> int:
         """Read a big-endian unsigned number of 1, 2, 4 or 8 bytes."""
@@ -39,33 +40,38 @@ class Reader:
         value = self.unsigned(field, 4)
         return value - (1 << 32) if value >> 31 else value
 
-    def take(self, field: str, length: int) -> bytes:
-        """Read exactly `length` bytes."""
+    def utf8(self, field: str, length: int) -> str:
+        """Read exactly `length` bytes of text."""
         start = self._advance(field, length)
-        return self._bytes[start : start + length]
+        return self._decode(field, start, start + length)
 
     def text(self, field: str) -> str:
         """Read UTF-8 text that a zero byte ends."""
+        self._field_at = self.offset
         end = self._bytes.find(b"\0", self.offset)
         if end < 0:
             raise self.error(field, "text without its closing zero byte")
         start, self.offset = self.offset, end + 1
+        return self._decode(field, start, end)
+
+    def end(self) -> None:
+        """Insist that nothing is left over."""
+        self._field_at = self.offset
+        if self.offset != len(self._bytes):
+            raise self.error("end", f"{len(self._bytes) - self.offset} bytes left over")
+
+    def error(self, field: str, problem: str) -> DecodeError:
+        """Make the error for the field that was read last: its value cannot be right."""
+        return DecodeError(self._message, field, self._field_at, problem)
+
+    def _decode(self, field: str, start: int, end: int) -> str:
         try:
             return self._bytes[start:end].decode()
         except UnicodeDecodeError as error:
             raise DecodeError(self._message, field, start + error.start, "not UTF-8") from None
 
-    def end(self) -> None:
-        """Insist that nothing is left over."""
-        if self.offset != len(self._bytes):
-            raise self.error("end", f"{len(self._bytes) - self.offset} bytes left over")
-
-    def error(self, field: str, problem: str) -> DecodeError:
-        """Make the error for a value at this place that cannot be right."""
-        return DecodeError(self._message, field, self.offset, problem)
-
     def _advance(self, field: str, length: int) -> int:
-        start = self.offset
+        start = self._field_at = self.offset
         if start + length > len(self._bytes):
             have = max(0, len(self._bytes) - start)
             raise self.error(field, f"{length} bytes expected, {have} left")

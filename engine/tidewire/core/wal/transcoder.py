@@ -14,13 +14,14 @@ from typing import TypeAlias
 from tidewire.core.model.relation import Column, Relation
 from tidewire.core.wal.decoder import BROKEN, KIND_AND_LENGTH, PAD, explain
 from tidewire.core.wal.values import EXPRESSION_NAMES, EXPRESSIONS
+from tidewire.errors import DecodeError
 
 Transcode: TypeAlias = Callable[[bytes], bytes]
 
 _HEAD = """
 def transcode(message):
     data = message + PAD
-    if message[5:8] != head:
+    if message[0] != 73 or message[5:8] != head:
         raise ValueError
     at = 8
 """
@@ -71,6 +72,9 @@ def compile_insert(relation: Relation, columns: tuple[int, ...]) -> Transcode:
         try:
             return transcode(message)
         except BROKEN:
+            if message[:1] != b"I":
+                problem = f"I expected, {message[:1]!r} found"
+                raise DecodeError("Insert", "kind", 0, problem) from None
             explain(message, relation)
 
     return checked

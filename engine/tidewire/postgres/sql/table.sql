@@ -21,7 +21,8 @@ WITH wanted AS (
 SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name, w.relkind::text AS kind,
        w.relpersistence::text AS persistence, w.relreplident::text AS identity,
        w.hides_rows, w.may_select,
-       (SELECT coalesce(json_agg(json_build_array(a.attname, t.name) ORDER BY a.attnum), '[]')
+       (SELECT coalesce(json_agg(json_build_array(a.attname, t.name, a.atttypid::int8)
+                                ORDER BY a.attnum), '[]')
         FROM pg_attribute a,
              LATERAL (
                  -- A domain stands for its base type, an array is its element's name with [].
