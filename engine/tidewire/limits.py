@@ -59,8 +59,6 @@ INBOUND_FRAMES_PER_S: Final = 200.0
 INBOUND_FRAMES_BURST: Final = 400.0
 # Shapes of one connection, and shapes in one frame.
 SHAPES_PER_SESSION: Final = 100
-# Subscriptions of one connection that wait for the database.
-SUBSCRIPTIONS_PENDING: Final = 100
 # `hello` must come within this time after the handshake.
 HELLO_S: Final = 5.0
 # A ping goes out when a connection was silent for this long; below the usual 60 s of proxies.

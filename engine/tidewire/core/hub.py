@@ -78,7 +78,8 @@ class Hub:
         asked: Asked = ()
         match request:
             case frames.Subscribe(shapes=shapes):
-                asked = [shape for shape in shapes if session.reserve(shape.id)]
+                sound = [shape for shape in shapes if _has_sound_start(session, shape)]
+                asked = [shape for shape in sound if session.reserve(shape.id)]
             case frames.Unsubscribe(id=id):
                 if session.give_up(id):
                     self._change_shapes(session, remove=[id])
@@ -124,7 +125,7 @@ class Hub:
         if not starts:
             return
         cursor = _cursor(starts.pop())
-        if starts or cursor is None or cursor.epoch != self.epoch:
+        if starts or cursor.epoch != self.epoch:
             self._reset(session, "other_history")
         else:
             self._locate(session, cursor)
@@ -172,18 +173,25 @@ class Hub:
         Raises DecodeError when a row message is not sound; that commit is not in the log then.
         """
         dirty: list[ServerSession] = []
-        for transaction in transactions:
-            if transaction.size > limits.COMMIT_PART_BYTES:
-                self._step_back(self.history.append(transaction, now))
-                continue
-            encoded = self._encoder.encode(transaction)
-            number = self.history.append(transaction, now)
-            if encoded.parts or encoded.unfit:
-                self._encoder.remember(number, encoded)
-                self._spread(number, transaction.lsn, encoded, dirty)
-        self._settle_ahead()
-        for session in dirty:
-            session.flush()
+        try:
+            for transaction in transactions:
+                self._deliver_one(transaction, now, dirty)
+            self._settle_ahead()
+        finally:
+            for session in dirty:
+                session.flush()
+
+    def _deliver_one(
+        self, transaction: Transaction, now: float, dirty: list[ServerSession]
+    ) -> None:
+        if transaction.size > limits.COMMIT_PART_BYTES:
+            self._step_back(self.history.append(transaction, now))
+            return
+        encoded = self._encoder.encode(transaction)
+        number = self.history.append(transaction, now)
+        if encoded.parts or encoded.unfit:
+            self._encoder.remember(number, encoded)
+            self._spread(number, transaction.lsn, encoded, dirty)
 
     def _spread(
         self, number: int, lsn: Lsn, encoded: EncodedCommit, dirty: list[ServerSession]
@@ -336,8 +344,14 @@ class Hub:
                 session.wake(now)
 
 
-def _cursor(start: frames.From) -> Cursor | None:
+def _has_sound_start(session: ServerSession, shape: frames.ShapeRequest) -> bool:
     try:
-        return Cursor(start.epoch, parse_lsn(start.lsn), start.tag)
-    except ValueError:
-        return None
+        parse_lsn(shape.start.lsn if shape.start else "0/0")
+    except ValueError as error:
+        session.refuse("bad_lsn", str(error), shape.id)
+        return False
+    return True
+
+
+def _cursor(start: frames.From) -> Cursor:
+    return Cursor(start.epoch, parse_lsn(start.lsn), start.tag)
