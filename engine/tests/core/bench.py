@@ -82,21 +82,26 @@ def cursor(lsn: int, *, epoch: str = EPOCH, xid: int | None = None, tag: str | N
     return frames.From(epoch=epoch, lsn=format_lsn(Lsn(lsn)), tag=known)
 
 
-def payload_of(frame: bytes) -> bytes:
-    """Strip the header of a WebSocket frame: final, text, not masked."""
-    assert frame[0] == 0x81, "a final text frame"
-    length, start = frame[1], 2
-    if length == 126:
-        length, start = int.from_bytes(frame[2:4], "big"), 4
-    elif length == 127:
-        length, start = int.from_bytes(frame[2:10], "big"), 10
-    assert len(frame) == start + length, "one frame, and nothing behind it"
-    return frame[start:]
+def payloads_of(frames: bytes) -> list[bytes]:
+    """Strip the headers of WebSocket frames, each final, text, and not masked."""
+    payloads = []
+    while frames:
+        assert frames[0] == 0x81, "a final text frame"
+        length, start = frames[1], 2
+        if length == 126:
+            length, start = int.from_bytes(frames[2:4], "big"), 4
+        elif length == 127:
+            length, start = int.from_bytes(frames[2:10], "big"), 10
+        assert len(frames) >= start + length, "a whole frame"
+        payloads.append(frames[start : start + length])
+        frames = frames[start + length :]
+    return payloads
 
 
 def message_of(frame: bytes) -> Message:
-    """Read what is in a frame."""
-    message: Message = json.loads(payload_of(frame))
+    """Read what is in one frame."""
+    (payload,) = payloads_of(frame)
+    message: Message = json.loads(payload)
     return message
 
 
@@ -126,13 +131,13 @@ class Peer:
         return self.session.closing[0].name if self.session.closing else None
 
     def take(self) -> list[bytes]:
-        """Return the frames that were written since the last call."""
+        """Return what was written since the last call, frame by frame or joined."""
         written, self.written = self.written, []
         return written
 
     def heard(self) -> list[Message]:
         """Return the messages that were written since the last call."""
-        return [message_of(frame) for frame in self.take()]
+        return [json.loads(payload) for frames in self.take() for payload in payloads_of(frames)]
 
     def _flush(self) -> None:
         self.flushes += 1
@@ -204,6 +209,13 @@ class Node:
         """Use up a peer's window, as if it had been sent much and had acknowledged nothing."""
         peer.session.outbox.push_counted(bytes(limits.WINDOW_BYTES))
         peer.session.outbox.take()
+
+    def fill_log(self, count: int = 4, first: int = 0x200) -> list[int]:
+        """Deliver commits of `notes`, one by one; return where they end."""
+        ends = [first + 0x10 * i for i in range(count)]
+        for end in ends:
+            self.deliver(transaction(end, NOTES.insert(end)))
+        return ends
 
     def _schedule(self) -> None:
         self.turns_wanted += 1

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
 
@@ -23,13 +22,13 @@ from engine.tests.core.bench import (
     Peer,
     Table,
     make_table,
-    payload_of,
+    payloads_of,
     transaction,
 )
+from engine.tests.core.session.remote import Follow, Remote
 from tidewire import limits
 from tidewire.core.model.lsn import Lsn
 from tidewire.core.model.transaction import RowMessage, Transaction
-from tidewire.core.protocol import frames
 from tidewire.core.session.client import (
     ClientSession,
     Committed,
@@ -45,43 +44,6 @@ SEEDS = 300
 STEPS = 60
 TABLES = {table.name: table for table in (NOTES, TASKS, make_table("users", 3))}
 STEP_S = 0.05
-
-
-@dataclass(slots=True)
-class Follow:
-    """What one subscription of a client has received, and what it must have received.
-
-    Its first commit lies behind `low`; nothing behind `high` may be missing.
-    """
-
-    table: Table
-    is_joined: bool = False
-    low: int = 0
-    high: int = 0
-    got: list[int] = field(default_factory=list)
-
-    def begin(self, low: int, high: int) -> None:
-        self.is_joined, self.low, self.high, self.got = True, low, high, []
-
-
-@dataclass(slots=True)
-class Remote:
-    """A client: its session, and the pipes to and from the node while it is connected."""
-
-    name: str
-    session: ClientSession
-    peer: Peer | None = None
-    follows: dict[str, Follow] = field(default_factory=dict)
-    # Frames on their way, each with the progress of the node when it was written.
-    inbound: list[tuple[bytes, int]] = field(default_factory=list)
-    outbound: list[bytes] = field(default_factory=list)
-    asked: list[list[frames.ShapeRequest]] = field(default_factory=list)
-    is_blocked: bool = False
-    resets: int = 0
-
-    @property
-    def position(self) -> int:
-        return self.session.cursor.lsn if self.session.cursor else 0
 
 
 class Storm:
@@ -276,7 +238,8 @@ class Storm:
                 assert remote.peer.closed_as is None, remote.peer.session.closing
                 assert not remote.peer.aborts
                 progress = self.node.hub.history.progress
-                remote.inbound += [(frame, progress) for frame in remote.peer.take()]
+                for chunk in remote.peer.take():
+                    remote.inbound += [(payload, progress) for payload in payloads_of(chunk)]
 
     def hand_outbound(self) -> None:
         for remote in self.remotes:
@@ -321,9 +284,9 @@ class Storm:
     def hand_inbound_one(self, remote: Remote) -> bool:
         if remote.is_blocked or not remote.inbound:
             return False
-        frame, progress = remote.inbound.pop(0)
+        payload, progress = remote.inbound.pop(0)
         before = remote.position
-        for event in remote.session.receive(payload_of(frame)):
+        for event in remote.session.receive(payload):
             self.judge(remote, event, before, progress)
         remote.outbound += remote.session.take()
         return True

@@ -62,6 +62,7 @@ class Node:
         self.tokens = Tokens(config.tokens, is_open=config.dev)
         self.metrics = Metrics()
         self.is_ready = True
+        self.is_over: Callable[[], bool] = lambda: False
         self._loop = asyncio.get_running_loop()
         self.hub = Hub(FileSpool(), schedule=self._schedule_turn)
         self.hub.restart("epoch-1", Lsn(0x100))
@@ -160,6 +161,7 @@ async def running(
         node.listener._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
     async with asyncio.TaskGroup() as tasks:
         serving = tasks.create_task(node.listener.run_until_stopped())
+        node.is_over = serving.done
         try:
             await until(lambda: node.listener.started or serving.done(), "the listener listens")
             yield node

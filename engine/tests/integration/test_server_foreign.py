@@ -6,15 +6,15 @@ libraries talk to it while our path is busy.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
 import websockets
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from engine.tests.integration.loop import on_loop, until
-from engine.tests.integration.node import PING, PONG, follower, frame, peer, running
+from engine.tests.integration.node import PING, PONG, TEXT, follower, frame, peer, running
 from tidewire.server.app import App, Receive, Scope, Send
 
 
@@ -61,20 +61,22 @@ async def test_another_path_works_while_ours_is_busy() -> None:
 
 @on_loop
 async def test_another_path_takes_more_than_its_socket() -> None:
-    # Goal: flow control reaches uvicorn through us. Method: megabytes that nobody reads at first.
+    # Goal: flow control reaches uvicorn through us. Method: echoes that nobody reads at first.
+    messages = [b"%d:" % number + b"e" * 50_000 for number in range(20)]
     async with (
         running(wrap=with_echo, send_buffer_bytes=4096) as node,
-        websockets.connect(f"ws://127.0.0.1:{node.port}/echo", max_queue=1) as socket,
+        peer(node.port, receive_buffer_bytes=4096) as client,
     ):
-        messages = [f"{number}".ljust(300_000) for number in range(10)]
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(send_all(socket, messages))
-            assert [await socket.recv() for _ in messages] == messages
-
-
-async def send_all(socket: websockets.ClientConnection, messages: list[str]) -> None:
-    for message in messages:
-        await socket.send(message)
+        assert (await client.shake_hands(path="/echo")).status == 101
+        client.pause()
+        (connection,) = node.listener.server_state.connections
+        assert isinstance(connection, WebSocketsSansIOProtocol)
+        client.write(b"".join(frame(TEXT, message) for message in messages))
+        await until(lambda: not connection.writable.is_set(), "uvicorn is told to pause")
+        await client.drain()
+        client.resume()
+        assert [(await client.frame())[1] for _ in messages] == messages
+        await until(connection.writable.is_set, "uvicorn is told to go on")
 
 
 @on_loop

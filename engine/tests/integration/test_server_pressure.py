@@ -22,6 +22,7 @@ from engine.tests.integration.node import (
     peer,
     running,
     text,
+    words_of,
 )
 from tidewire import limits
 from tidewire.core.session.server import ServerSession
@@ -98,6 +99,17 @@ async def test_a_slow_client_falls_behind_and_catches_up() -> None:
         await until(lambda: session.is_live, "it has caught up")
         node.commit("live again")
         assert await client.words(1) == ["live again"]
+
+
+@on_loop
+async def test_a_socket_drains_without_any_acknowledgement() -> None:
+    words = WORDS[:40]  # more than the socket takes, less than the window
+    async with running(send_buffer_bytes=SMALL) as node, stuck(node) as (client, session):
+        await commit_all(node, words)
+        assert session.outbox.is_blocked
+        client.resume()
+        for word in words:
+            assert words_of(await client.message()) == [word]
 
 
 @on_loop

@@ -61,7 +61,7 @@ async def test_half_a_handshake_does_not_hold_the_server_up() -> None:
 
 @on_loop
 async def test_a_client_ignores_that_the_server_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Goal: the listener ends within its drain time and leaves no socket open.
+    # Goal: no socket stays open when the listener has ended.
     monkeypatch.setattr(listener_module, "_DRAIN_S", 1)
     async with running() as node, follower(node) as deaf, follower(node) as polite:
         node.listener.should_exit = True
@@ -70,6 +70,15 @@ async def test_a_client_ignores_that_the_server_stops(monkeypatch: pytest.Monkey
         async with asyncio.timeout(3):
             await deaf.end()
         await until(lambda: node.count_sessions() == 0, timeout_s=1)
+
+
+@on_loop
+async def test_a_deaf_client_does_not_hold_the_server_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener_module, "_DRAIN_S", 0.2)
+    async with running() as node, follower(node) as deaf:
+        node.listener.should_exit = True
+        assert (await deaf.frame())[0] == CLOSE  # and no answer
+        await until(node.is_over, "the listener has ended", timeout_s=2)
 
 
 @on_loop

@@ -122,7 +122,9 @@ def test_other_libraries_speak_from_warnings_on(stream: io.StringIO) -> None:
 
 
 def test_configuring_again_replaces_the_handler(stream: io.StringIO) -> None:
-    configure_logging("info", "text", io.StringIO())
+    former = io.StringIO()
+    configure_logging("info", "text", former)
     configure_logging("info", "json", stream)
     logging.getLogger("tidewire.test").info("once")
     assert len(stream.getvalue().splitlines()) == 1
+    assert former.getvalue() == ""

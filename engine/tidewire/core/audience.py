@@ -1,6 +1,8 @@
 """Who gets a commit at once: the live sessions, grouped by their set of shapes.
 
-All members of an audience see the same part of a commit, so they share one encoded frame.
+All members of an audience see the same part of a commit, so they share one encoded frame. Commits
+that are delivered together make one *run* per audience: their frames are joined once, not once per
+member.
 """
 
 from __future__ import annotations
@@ -15,13 +17,33 @@ from tidewire.core.shape.shape import ShapeId
 class Audience:
     """The live sessions that have the same set of shapes."""
 
-    __slots__ = ("members", "shapes", "told")
+    __slots__ = ("_run", "members", "run_bytes", "run_number", "shapes", "told")
 
     def __init__(self, shapes: frozenset[ShapeId], told: Lsn) -> None:
         self.shapes = shapes
         self.members: dict[ServerSession, None] = {}
         self.told = told
         """Position of the last message that all members got."""
+        self.run_number = 0
+        """Number of the first commit of the run."""
+        self.run_bytes = 0
+        self._run: list[bytes] = []
+
+    def add(self, number: int, lsn: Lsn, frame: bytes) -> None:
+        """Add the frame of a commit to the run."""
+        if not self._run:
+            self.run_number = number
+        self._run.append(frame)
+        self.run_bytes += len(frame)
+        self.told = lsn
+
+    def settle(self) -> list[ServerSession]:
+        """Hand the run out, whole; return the members that had no room for it."""
+        if not self._run:
+            return []
+        run, self._run, self.run_bytes = self._run, [], 0
+        frames = run[0] if len(run) == 1 else b"".join(run)
+        return hand_out(self.members, frames, len(run))
 
 
 class Audiences:
@@ -67,26 +89,24 @@ class Audiences:
                 del self._by_shape[shape]
 
 
-def hand_out(
-    members: Iterable[ServerSession], frame: bytes, dirty: list[ServerSession]
-) -> list[ServerSession]:
-    """Put one counted frame into the outbox of each session; return those that had no room.
+def hand_out(members: Iterable[ServerSession], frames: bytes, count: int) -> list[ServerSession]:
+    """Write counted frames to each session; return those that had no room.
 
-    The hot loop of the system: it runs once per delivery, so it does in place what
-    `Outbox.push_counted` says.
+    The hot loop of the system: it runs once per client and run, so it does in place what
+    `Outbox.push_counted` says, and writes past the outbox.
     """
-    size = len(frame)
+    size = len(frames)
     fallen = []
     for session in members:
         outbox = session.outbox
         if outbox.sent >= outbox.limit:
             fallen.append(session)
             continue
-        if not outbox.frames:
-            dirty.append(session)
-        outbox.frames.append(frame)
-        outbox.count += 1
+        outbox.count += count
         outbox.sent += size
         if outbox.sent >= outbox.mark_at:
             outbox.mark()
+        if outbox.frames:
+            session.flush()
+        session.write(frames)
     return fallen

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Literal
 
 from tidewire import limits
-from tidewire.core.audience import Audiences, hand_out
+from tidewire.core.audience import Audience, Audiences
 from tidewire.core.encoder import EncodedCommit, Encoder
 from tidewire.core.model.lsn import Lsn, format_lsn, parse_lsn
 from tidewire.core.model.spool import Spool
@@ -52,6 +52,8 @@ class Hub:
         self._audiences = Audiences()
         self._ready: dict[ServerSession, None] = {}
         self._ahead: dict[ServerSession, Cursor] = {}
+        self._running: dict[Audience, None] = {}
+        """Audiences whose run is not handed out yet; empty between two deliveries."""
 
     # --- the life of a session ---
 
@@ -172,40 +174,47 @@ class Hub:
 
         Raises DecodeError when a row message is not sound; that commit is not in the log then.
         """
-        dirty: list[ServerSession] = []
         try:
             for transaction in transactions:
-                self._deliver_one(transaction, now, dirty)
-            self._settle_ahead()
+                self._deliver_one(transaction, now)
         finally:
-            for session in dirty:
-                session.flush()
+            self._settle_runs()
+            self._settle_ahead()
 
-    def _deliver_one(
-        self, transaction: Transaction, now: float, dirty: list[ServerSession]
-    ) -> None:
+    def _deliver_one(self, transaction: Transaction, now: float) -> None:
         if transaction.size > limits.COMMIT_PART_BYTES:
+            self._settle_runs()
             self._step_back(self.history.append(transaction, now))
             return
         encoded = self._encoder.encode(transaction)
         number = self.history.append(transaction, now)
         if encoded.parts or encoded.unfit:
             self._encoder.remember(number, encoded)
-            self._spread(number, transaction.lsn, encoded, dirty)
+            self._spread(number, transaction.lsn, encoded)
 
-    def _spread(
-        self, number: int, lsn: Lsn, encoded: EncodedCommit, dirty: list[ServerSession]
-    ) -> None:
+    def _spread(self, number: int, lsn: Lsn, encoded: EncodedCommit) -> None:
         for audience in self._audiences.touched_by(encoded.parts):
             frame = encoded.frame(audience.shapes)
             assert frame is not None, "the audience is touched"
-            audience.told = lsn
-            for session in hand_out(audience.members, frame, dirty):
-                self._fall_behind(session, number)
-        for audience in self._audiences.touched_by(encoded.unfit):
-            for session in list(audience.members):
-                self._take_away(session, encoded.unfit)
-                session.flush()
+            audience.add(number, lsn, frame)
+            self._running[audience] = None
+            if audience.run_bytes >= limits.WINDOW_MARK_BYTES:
+                self._settle(audience)
+        if encoded.unfit:
+            self._settle_runs()
+            for audience in self._audiences.touched_by(encoded.unfit):
+                for session in list(audience.members):
+                    self._take_away(session, encoded.unfit)
+                    session.flush()
+
+    def _settle_runs(self) -> None:
+        for audience in list(self._running):
+            self._settle(audience)
+
+    def _settle(self, audience: Audience) -> None:
+        del self._running[audience]
+        for session in audience.settle():
+            self._fall_behind(session, audience.run_number)
 
     def _step_back(self, number: int) -> None:
         # A large commit is read part by part: all live sessions leave the tail for it.

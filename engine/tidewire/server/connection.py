@@ -147,6 +147,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the session: the socket is gone."""
         self._connections.discard(self)
+        self._mute()
         if self._foreign is not None:
             self._foreign.connection_lost(error)
         elif self._session is not None:
@@ -195,6 +196,7 @@ class Connection(asyncio.Protocol):
             is_authenticated=self._node.tokens.admit_header(_header(request, "Authorization"))
             is True,
         )
+        self._session.write = self._transport.write
         self._node.metrics.connections_opened.inc()
 
     def _judge(self, request: Request) -> Response | None:
@@ -240,14 +242,13 @@ class Connection(asyncio.Protocol):
         self._node.receive(self._session, payload)
 
     def _flush(self) -> None:
-        # Once per delivery and client: part of the hot path.
-        session, transport = self._session, self._transport
-        if session is None or transport is None:
+        # Once per client and delivery: part of the hot path.
+        session = self._session
+        if session is None:
             return
         if session.outbox.frames:
             frames = session.outbox.take()
-            if not transport.is_closing() and self._websocket.state is OPEN:
-                transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+            session.write(frames[0] if len(frames) == 1 else b"".join(frames))
         if session.closing is not None:
             self._close(*session.closing)
 
@@ -261,6 +262,7 @@ class Connection(asyncio.Protocol):
         except InvalidState:
             return  # the client closed first
         self._write_websocket()
+        self._mute()
         self._session.deadline = asyncio.get_running_loop().time() + limits.CLOSE_S
 
     def _send_ping(self) -> None:
@@ -272,7 +274,13 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             if reason in CLOSES:
                 self._closed_as = reason
+            self._mute()
             self._transport.abort()
+
+    def _mute(self) -> None:
+        # Nothing may follow a close frame, and nothing reaches a socket that is gone.
+        if self._session is not None:
+            self._session.write = _discard
 
     def _write_websocket(self) -> None:
         assert self._transport is not None
@@ -284,11 +292,16 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         assert self._transport is not None
+        self._mute()
         close = self._websocket.close_sent or self._websocket.close_rcvd
         if close is not None and self._closed_as == "lost":
             known = CLOSE_BY_NUMBER.get(close.code)
             self._closed_as = known.name if known else "normal"
         self._transport.close()
+
+
+def _discard(data: bytes) -> None:
+    """Drop what can reach nobody any more."""
 
 
 def _header(request: Request, name: str) -> str | None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
+from engine.tests.core.bench import NOTES, Peer
 from tidewire import limits
 from tidewire.core.model.lsn import Lsn
 from tidewire.core.protocol import frames
 from tidewire.core.session.server import Node, ServerSession, State
 from tidewire.core.shape.shape import Shape, ShapeId
-
-from engine.tests.core.bench import NOTES, Peer
 
 NODE = Node("epoch-1", Lsn(0x1_0000_0002))
 HELLO = b'{"type":"hello","client":"browser"}'
@@ -333,10 +333,11 @@ def test_a_socket_that_takes_nothing_for_too_long_is_given_up() -> None:
 
 def test_a_socket_that_drains_in_time_is_not_given_up() -> None:
     peer = opened()
-    peer.session.stall(True, 0.0)
-    assert peer.session.outbox.is_blocked
-    peer.session.stall(False, 59.0)
-    assert not peer.session.outbox.is_blocked
+    was_blocked = []
+    for is_blocked, now in [(True, 0.0), (False, 59.0)]:
+        peer.session.stall(is_blocked, now)
+        was_blocked.append(peer.session.outbox.is_blocked)
+    assert was_blocked == [True, False]
     peer.session.hear(60.0)
     wake_until(peer.session, 60.0 + limits.HEARTBEAT_S - 1)
     assert peer.aborts == []

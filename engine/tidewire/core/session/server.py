@@ -101,6 +101,7 @@ class ServerSession:
         "shape_ids",
         "shapes",
         "state",
+        "write",
     )
 
     def __init__(
@@ -134,6 +135,8 @@ class ServerSession:
         """The parts of that commit, if it is a large one and its turn has come."""
         self.closing: tuple[CloseCode, str] | None = None
         self.flush = flush
+        self.write: Callable[[bytes], object] = self._write_soon
+        """Takes ready frames past the outbox: the shell puts the socket's own function here."""
         self.send_ping = send_ping
         self.abort = abort
         self.deadline = now + limits.HELLO_S
@@ -278,6 +281,10 @@ class ServerSession:
             return
         self.state = State.CLOSED
         self.closing = (CLOSES[code], text)
+        self.flush()
+
+    def _write_soon(self, frames_: bytes) -> None:
+        self.outbox.push(frames_)
         self.flush()
 
     # --- time ---
