@@ -291,6 +291,8 @@ class Engine:
         while True:
             await asyncio.sleep(limits.PROGRESS_S)
             self.hub.tick(clock())
+            if self._listener is not None:
+                self._listener.sweep(clock())
 
     # --- what connections ask ---
 

@@ -59,6 +59,8 @@ INBOUND_FRAMES_PER_S: Final = 200.0
 INBOUND_FRAMES_BURST: Final = 400.0
 # Shapes of one connection, and shapes in one frame.
 SHAPES_PER_SESSION: Final = 100
+# A whole HTTP request, handshakes included, must come within this time.
+REQUEST_S: Final = 10.0
 # `hello` must come within this time after the handshake.
 HELLO_S: Final = 5.0
 # A ping goes out when a connection was silent for this long; below the usual 60 s of proxies.

@@ -16,6 +16,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _LOG_FIELDS = ("connection", "client", "lsn")
 
 
+# A client chooses its own name: it must not be able to write lines or colours into the log.
+_CONTROL = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+
+
 class Metrics:
     """The counters and gauges of one engine."""
 
@@ -56,8 +60,6 @@ def configure_logging(level: str, form: str, stream: TextIO | None = None) -> No
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("tidewire").setLevel(level.upper())
-    # The WebSocket library prints whole frames at level debug, and with them tokens and rows.
-    logging.getLogger("tidewire.websocket").setLevel(logging.WARNING)
 
 
 def _known_fields(record: logging.LogRecord) -> Mapping[str, str]:
@@ -68,10 +70,10 @@ class _TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
 
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's own name
+        line = super().formatMessage(record)
         extra = " ".join(f"{name}={value}" for name, value in _known_fields(record).items())
-        return f"{line}  [{extra}]" if extra else line
+        return (f"{line}  [{extra}]" if extra else line).translate(_CONTROL)
 
 
 class _JsonFormatter(logging.Formatter):

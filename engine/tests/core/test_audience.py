@@ -86,61 +86,72 @@ def test_audiences_may_come_and_go_while_they_are_walked() -> None:
 
 def test_members_without_room_are_returned_and_get_nothing() -> None:
     audiences = Audiences()
-    quick, slow, blocked = (member(audiences, A) for _ in range(3))
+    peers = [Peer() for _ in range(3)]
+    sessions = [peer.session for peer in peers]
+    for session in sessions:
+        session.shape_ids = frozenset({A})
+        audiences.enter(session, Lsn(1))
+    _, slow, blocked = sessions
     slow.outbox = Outbox(window=0)
     blocked.outbox.block(True)
-    dirty: list[ServerSession] = []
-    assert hand_out([quick, slow, blocked], b"frame", 1, dirty) == [slow, blocked]
-    assert dirty == [quick]
-    assert [s.outbox.take() for s in (quick, slow, blocked)] == [[b"frame"], [], []]
+    assert hand_out(sessions, b"frame", 1) == [slow, blocked]
+    assert [peer.take() for peer in peers] == [[b"frame"], [], []]
+    assert [session.outbox.count for session in sessions] == [1, 0, 0]
 
 
-def test_a_member_that_has_frames_waiting_is_not_noted_twice() -> None:
-    audiences = Audiences()
-    session = member(audiences, A)
-    dirty: list[ServerSession] = []
-    hand_out([session], b"one", 1, dirty)
-    hand_out([session], b"two", 1, dirty)
-    assert dirty == [session]
+def test_what_waits_in_the_outbox_goes_first() -> None:
+    peer = Peer()
+    peer.session.outbox.push(b"subscribed")
+    hand_out([peer.session], b"commit", 1)
+    hand_out([peer.session], b"next", 1)
+    assert peer.take() == [b"subscribed", b"commit", b"next"]
 
 
 @given(st.lists(st.integers(1, 3 * limits.WINDOW_MARK_BYTES), max_size=40))
 def test_the_hot_loop_keeps_the_same_account_as_the_outbox(sizes: list[int]) -> None:
-    session, alone = Peer().session, Outbox()
+    peer, alone = Peer(), Outbox()
     for size in sizes:
         if alone.has_room:
             alone.push_counted(bytes(size))
-        hand_out([session], bytes(size), 1, [])
-    outbox = session.outbox
-    assert outbox.frames == alone.frames
+        hand_out([peer.session], bytes(size), 1)
+    outbox = peer.session.outbox
+    assert peer.take() == alone.take()
     assert (outbox.count, outbox.sent) == (alone.count, alone.sent)
     assert (outbox._marks, outbox.mark_at) == (alone._marks, alone.mark_at)
 
 
 def test_commits_of_one_run_are_joined_once_for_all_members() -> None:
     audiences = Audiences()
-    first, second, slow = (member(audiences, A) for _ in range(3))
+    peers = [Peer() for _ in range(3)]
+    for peer in peers:
+        peer.session.shape_ids = frozenset({A})
+        audiences.enter(peer.session, Lsn(1))
+    slow = peers[2].session
     slow.outbox = Outbox(window=0)
     (audience,) = audiences
     for number in (7, 8, 9):
         audience.add(number, Lsn(100 + number), b"%d" % number)
-    assert (audience.run_number, audience.run_bytes, audience.told) == (7, 3, 109)
-    assert audience.settle([]) == [slow], "it stops before the first commit of the run"
-    (frames,) = first.outbox.take()
-    assert frames == b"789"
-    assert second.outbox.take()[0] is frames
-    assert (first.outbox.count, first.outbox.sent, slow.outbox.count) == (3, 3, 0)
+    assert (audience.run_number, audience.run_bytes) == (7, 3)
+    assert audience.told == 109
+    assert audience.settle() == [slow], "it stops before the first commit of the run"
+    (first,), (second,), nothing = (peer.take() for peer in peers)
+    assert (first, nothing) == (b"789", [])
+    assert second is first
+    assert [peer.session.outbox.count for peer in peers] == [3, 3, 0]
+    assert peers[0].session.outbox.sent == 3
 
 
 def test_a_run_of_one_is_the_shared_frame_itself_and_is_handed_out_once() -> None:
     audiences = Audiences()
-    session = member(audiences, A)
+    peer = Peer()
+    peer.session.shape_ids = frozenset({A})
+    audiences.enter(peer.session, Lsn(1))
     (audience,) = audiences
     frame = bytes(200)
     audience.add(3, Lsn(9), frame)
-    audience.settle([])
-    assert audience.settle([]) == [], "nothing is left"
-    (got,) = session.outbox.take()
+    audience.settle()
+    assert audience.settle() == [], "nothing is left"
+    (got,) = peer.take()
     assert got is frame
     audience.add(4, Lsn(10), b"next")
     assert (audience.run_number, audience.run_bytes) == (4, 4)

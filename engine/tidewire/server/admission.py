@@ -8,10 +8,15 @@ when a browser sends one, the same host, localhost or one that was allowed.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
-from tidewire.config import Config
+from tidewire.config import Config, is_loopback
+
+_AUTHORITY = r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._-]+))(?::(?P<port>\d{1,5}))?"
+_HOST = re.compile(_AUTHORITY)
+# What a browser sends, no more: scheme and authority, without user, path or query.
+_ORIGIN = re.compile(r"https?://" + _AUTHORITY)
 
 
 class Verdict(NamedTuple):
@@ -56,18 +61,16 @@ class Admission:
     def _may_ask(self, origin: str, host: str) -> bool:
         if origin in self._origins:
             return True
-        try:
-            name = urlsplit(origin).hostname or ""
-        except ValueError:
+        match = _ORIGIN.fullmatch(origin)
+        if match is None or int(match["port"] or 0) > 65535:
             return False
-        return name in ("localhost", host) or (_is_address(name) and _is_loopback(name))
+        name = match["v6"] or match["name"]
+        return name in ("localhost", host) or (_is_address(name) and is_loopback(name))
 
 
 def _host_name(header: str) -> str:
-    name = header.strip().lower()
-    if name.startswith("["):
-        return name[1:].partition("]")[0]
-    return name.partition(":")[0]
+    match = _HOST.fullmatch(header.strip().lower())
+    return "" if match is None else match["v6"] or match["name"]
 
 
 def _is_address(name: str) -> bool:
@@ -76,7 +79,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _is_loopback(name: str) -> bool:
-    return ipaddress.ip_address(name).is_loopback

@@ -90,6 +90,8 @@ class App:
         ]
         if reply.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
+        if reply.status == 405:
+            headers.append((b"allow", b"GET, HEAD"))
         if reply.status == 426:
             headers.append((b"upgrade", b"websocket"))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
@@ -97,7 +99,12 @@ class App:
         await send({"type": "http.response.body", "body": body})
 
     def _answer(self, scope: Scope) -> Reply:
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        headers: dict[bytes, str] = {}
+        for name, value in scope["headers"]:
+            # A header that comes twice is one list (RFC 9110, 5.3), and no list is a sound Host.
+            before = headers.get(name)
+            text_ = value.decode("latin-1")
+            headers[name] = text_ if before is None else f"{before}, {text_}"
         if verdict := self._admission.judge(headers.get(b"host"), headers.get(b"origin")):
             return text(verdict.status, verdict.text)
         path = scope["path"]

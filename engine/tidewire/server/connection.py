@@ -36,6 +36,8 @@ PATH = "/v1/sync"
 SUBPROTOCOL = Subprotocol("tidewire.v1")
 _log = logging.getLogger("tidewire.server")
 _websocket_log = logging.getLogger("tidewire.websocket")
+# The library prints whole frames and headers at level debug, and with them tokens and rows.
+_websocket_log.setLevel(logging.WARNING)
 
 
 class Node(Protocol):
@@ -113,7 +115,11 @@ class Connection(asyncio.Protocol):
         if self._foreign is not None:
             self._foreign.data_received(data)
             return
+        if self._session is not None:
+            self._session.hear(asyncio.get_running_loop().time())
         self._websocket.receive_data(data)
+        if self._session is None and self._websocket.handshake_exc is not None:
+            self._refuse_garbage()
         for event in self._websocket.events_received():
             if isinstance(event, Request):
                 if event.path.partition("?")[0] != PATH:
@@ -168,6 +174,10 @@ class Connection(asyncio.Protocol):
         elif self._transport is not None:
             self._transport.close()
 
+    def cut(self) -> None:
+        """End the connection at once: the server has waited long enough."""
+        self._abort("restart")
+
     # --- handshake ---
 
     def _hand_over(self, data: bytes) -> None:
@@ -199,6 +209,14 @@ class Connection(asyncio.Protocol):
         self._session.write = self._transport.write
         self._node.metrics.connections_opened.inc()
 
+    def _refuse_garbage(self) -> None:
+        # uvicorn has taken the head for an upgrade, but as a handshake it makes no sense.
+        assert self._transport is not None
+        self._node.metrics.connections_refused.inc()
+        self._transport.write(
+            b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        )
+
     def _judge(self, request: Request) -> Response | None:
         node = self._node
         verdict = node.admission.judge(_header(request, "Host"), _header(request, "Origin"))
@@ -212,6 +230,8 @@ class Connection(asyncio.Protocol):
         response = self._websocket.reject(verdict.status, verdict.text + "\n")
         if verdict.status == 503:
             response.headers["Retry-After"] = "5"
+        if verdict.status == 401:
+            response.headers["WWW-Authenticate"] = "Bearer"
         return response
 
     # --- frames ---
@@ -219,16 +239,17 @@ class Connection(asyncio.Protocol):
     def _take(self, frame: Frame) -> None:
         if self._session is None:
             return
-        self._session.hear(asyncio.get_running_loop().time())
-        match frame.opcode:
-            case Opcode.TEXT | Opcode.CONT:
-                self._fragments.append(bytes(frame.data))
-                if frame.fin:
-                    self._take_message()
-            case Opcode.BINARY:
-                self._session.close("binary_frame", "frames are text")
-            case _:
-                pass  # ping was answered, pong was heard, close is seen below
+        is_message = frame.opcode in (Opcode.TEXT, Opcode.CONT)
+        if not (is_message and frame.fin) and not self._session.admit(
+            asyncio.get_running_loop().time()
+        ):
+            return
+        if is_message:
+            self._fragments.append(bytes(frame.data))
+            if frame.fin:
+                self._take_message()
+        elif frame.opcode is Opcode.BINARY:
+            self._session.close("binary_frame", "frames are text")
 
     def _take_message(self) -> None:
         assert self._session is not None
@@ -264,6 +285,9 @@ class Connection(asyncio.Protocol):
         self._write_websocket()
         self._mute()
         self._session.deadline = asyncio.get_running_loop().time() + limits.CLOSE_S
+        assert self._transport is not None
+        if code is CLOSES["flood"] and self._transport.get_write_buffer_size():
+            self._transport.abort()  # it only sends: our close frame would wait for ever
 
     def _send_ping(self) -> None:
         if self._websocket.state is OPEN:
@@ -285,10 +309,10 @@ class Connection(asyncio.Protocol):
     def _write_websocket(self) -> None:
         assert self._transport is not None
         for data in self._websocket.data_to_send():
-            if data:
-                self._transport.write(data)
-            else:
+            if not data:
                 self._end()  # nothing follows: the closing handshake is complete, or was broken
+            elif self._session is None or self._session.write is not _discard:
+                self._transport.write(data)
 
     def _end(self) -> None:
         assert self._transport is not None

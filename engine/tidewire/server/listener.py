@@ -11,6 +11,7 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from tidewire import limits
 from tidewire.config import Config
 from tidewire.errors import ConfigError
 from tidewire.server.app import App
@@ -38,13 +39,11 @@ class Listener(uvicorn.Server):
                 ssl_keyfile=config.tls_key or None,
             )
         )
+        self._load(config)
         self._socket = _bind(*config.address)
-
-    @property
-    def port(self) -> int:
+        self.port: int = self._socket.getsockname()[1]
         """The port that is listened on."""
-        port: int = self._socket.getsockname()[1]
-        return port
+        self._silent: dict[object, float] = {}
 
     async def run_until_stopped(self) -> None:
         """Serve until `should_exit` is set, then close all connections with 1012."""
@@ -52,6 +51,25 @@ class Listener(uvicorn.Server):
             await self.serve(sockets=[self._socket])
         finally:
             self._socket.close()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Connection):
+                    connection.cut()
+
+    def sweep(self, now: float) -> None:
+        """Cut connections that do not get as far as a request: uvicorn waits for them for ever."""
+        silent = [c for c in self.server_state.connections if getattr(c, "cycle", self) is None]
+        self._silent = {connection: self._silent.get(connection, now) for connection in silent}
+        for connection in silent:
+            if now >= self._silent[connection] + limits.REQUEST_S:
+                connection.transport.abort()
+
+    def _load(self, config: Config) -> None:
+        try:
+            self.config.load()
+        except OSError as error:  # an ssl.SSLError is one, too
+            raise ConfigError(
+                f"tls: cannot use {config.tls_certificate} with {config.tls_key}: {error}"
+            ) from error
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -152,7 +152,7 @@ class ServerSession:
 
     def receive(self, payload: bytes, now: float, node: Node) -> Request | None:
         """Take one frame; return what the hub has to do, if anything."""
-        if self.state is State.CLOSED or not self._admit(now):
+        if self.state is State.CLOSED or not self.admit(now):
             return None
         try:
             return self._handle(decode_client(payload), node)
@@ -162,6 +162,17 @@ class ServerSession:
             else:
                 self.refuse(error.code, error.text)
         return None
+
+    def admit(self, now: float) -> bool:
+        """Count one frame that is no message; False, and closed, when there are too many."""
+        refill = (now - self._tokens_at) * limits.INBOUND_FRAMES_PER_S
+        self._tokens = min(limits.INBOUND_FRAMES_BURST, self._tokens + refill)
+        self._tokens_at = now
+        if self._tokens < 1:
+            self.close("flood", f"more than {limits.INBOUND_FRAMES_PER_S:g} frames a second")
+            return False
+        self._tokens -= 1
+        return True
 
     def hear(self, now: float) -> None:
         """Note that bytes came in, whatever they were."""
@@ -206,16 +217,6 @@ class ServerSession:
                 },
             )
         )
-
-    def _admit(self, now: float) -> bool:
-        refill = (now - self._tokens_at) * limits.INBOUND_FRAMES_PER_S
-        self._tokens = min(limits.INBOUND_FRAMES_BURST, self._tokens + refill)
-        self._tokens_at = now
-        if self._tokens < 1:
-            self.close("flood", f"more than {limits.INBOUND_FRAMES_PER_S:g} frames a second")
-            return False
-        self._tokens -= 1
-        return True
 
     # --- its shapes and its place in the log, kept for the hub ---
 
