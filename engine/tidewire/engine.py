@@ -342,13 +342,13 @@ class Engine:
                 resolved.append((request, await self._resolve_one(request)))
             except TimeoutError:
                 text = "the log is being read again; try again later"
-                self.hub.refuse(session, request.id, "unavailable", text)
+                self.hub.refuse(session, request, "unavailable", text)
             except SyncError as error:
-                self.hub.refuse(session, request.id, error.code, error.text)
+                self.hub.refuse(session, request, error.code, error.text)
             except DatabaseError as error:
                 _log.warning("cannot look up a table: %s", error, extra={"connection": session.id})
                 text = "the database cannot be asked now; try again later"
-                self.hub.refuse(session, request.id, "unavailable", text)
+                self.hub.refuse(session, request, "unavailable", text)
         self.hub.join(session, resolved)
 
     async def _resolve_one(self, request: frames.ShapeRequest) -> ShapeSpec:

@@ -210,9 +210,9 @@ def test_two_subscriptions_to_one_table_are_one_shape() -> None:
 def test_a_refused_subscription_is_told_and_its_id_is_free_again() -> None:
     node = Node()
     peer = node.open()
-    node.ask(peer, NOTES)
+    ((request, _),) = node.ask(peer, NOTES)
     peer.take()
-    node.hub.refuse(peer.session, "notes", "unknown_table", "no such table")
+    node.hub.refuse(peer.session, request, "unknown_table", "no such table")
     (message,) = peer.heard()
     assert (message["code"], message["ref"]) == ("unknown_table", "notes")
     assert len(node.ask(peer, NOTES)) == 1
@@ -224,7 +224,7 @@ def test_a_catalog_that_answers_too_late_is_not_heard() -> None:
     wanted = node.ask(peer, NOTES)
     node.say(peer, frames.Unsubscribe(id="notes"))
     peer.take()
-    node.hub.refuse(peer.session, "notes", "unknown_table", "no such table")
+    node.hub.refuse(peer.session, wanted[0][0], "unknown_table", "no such table")
     node.hub.join(peer.session, wanted)
     assert (peer.heard(), len(node.hub.index)) == ([], 0)
     wanted = node.ask(peer, NOTES)

@@ -160,14 +160,15 @@ def test_a_message_of_a_table_that_no_shape_covers_is_not_decoded() -> None:
     index.acquire(spec(oid=2))
     projection = Projection(index)
     assert projection.look(transaction((USERS, CORRUPT))).changes == {}
-    assert list(projection.walk(transaction((USERS, CORRUPT)), set())) == [None]
+    assert list(projection.walk(transaction((USERS, CORRUPT)), frozenset(), set())) == [None]
 
 
 def test_a_walk_names_shape_after_shape_and_each_message_without_any() -> None:
     index = ShapeIndex()
     whole, narrow = index.acquire(spec()), index.acquire(spec(columns=("id",)))
     uncovered = msgspec.structs.replace(USERS, oid=2)
-    steps = Projection(index).walk(transaction((USERS, INSERT), (uncovered, INSERT)), set())
+    rows = transaction((USERS, INSERT), (uncovered, INSERT))
+    steps = Projection(index).walk(rows, frozenset({whole.id, narrow.id}), set())
     assert list(steps) == [
         (whole.id, b'["i",[1,"ada",null]]'),
         (narrow.id, b'["i",[1]]'),
@@ -223,7 +224,9 @@ def test_a_shape_that_the_table_does_not_fit_is_named_and_sees_nothing(
     index = ShapeIndex()
     index.acquire(wanted)
     message = pgoutput.insert(1, [b"1"] * len(relation.columns))
-    assert list(Projection(index).walk(transaction((relation, message)), unfit)) == [None]
+    assert list(
+        Projection(index).walk(transaction((relation, message)), frozenset({shape.id}), unfit)
+    ) == [None]
     assert unfit == {shape.id}
 
 

@@ -129,7 +129,7 @@ class Node:
         for request in asked:
             if "\0" in request.table or request.table == "missing":
                 text = f"there is no table {request.table!r} here"
-                self.hub.refuse(session, request.id, "unknown_table", text)
+                self.hub.refuse(session, request, "unknown_table", text)
         self.hub.join(session, [(request, WORDS) for request in asked])
 
     def commit(self, *words: str) -> None:

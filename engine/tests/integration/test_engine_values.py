@@ -118,7 +118,7 @@ def expected_query(name: str, count: int) -> sql.Composed:
     """Ask PostgreSQL for the rows as the protocol's rule writes them."""
     column = sql.SQL("v::text" if name in AS_TEXT else "v")
     query = "SELECT json_build_array(id, {})::text FROM t ORDER BY id LIMIT {}"
-    return sql.SQL(query).format(column, sql.Literal(count))  # type: ignore[arg-type]
+    return sql.SQL(query).format(column, sql.Literal(count))
 
 
 async def insert(live: Live, name: str, literals: tuple[str, ...]) -> list[str]:

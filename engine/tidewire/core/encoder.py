@@ -6,7 +6,7 @@ restart say, cost one encoding.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from weakref import WeakValueDictionary
 
 from tidewire import limits
@@ -20,6 +20,8 @@ from tidewire.core.shape.shape import ShapeId
 
 # What the objects of one encoded commit take beside their bytes.
 _OVERHEAD_BYTES = 500
+# Large commits whose parts are kept in the spool without a reader.
+_CUT_KEPT = 4
 
 
 class EncodedCommit:
@@ -69,6 +71,8 @@ class Encoder:
         self._cache_bytes = 0
         self._cut: WeakValueDictionary[tuple[int, frozenset[ShapeId]], CommitParts]
         self._cut = WeakValueDictionary()
+        # Readers come one after another: the newest are kept though nobody reads them right now.
+        self._newest_cut: deque[CommitParts] = deque(maxlen=_CUT_KEPT)
 
     def encode(self, transaction: Transaction) -> EncodedCommit:
         """Encode one commit that fits a frame.
@@ -111,6 +115,7 @@ class Encoder:
         if parts is None:
             parts = CommitParts(transaction, shapes, self._projection, self._spool.create())
             self._cut[number, shapes] = parts
+            self._newest_cut.append(parts)
         return parts
 
     def forget(self) -> None:
@@ -118,3 +123,4 @@ class Encoder:
         self._cache.clear()
         self._cache_bytes = 0
         self._cut.clear()
+        self._newest_cut.clear()

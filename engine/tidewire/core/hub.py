@@ -30,7 +30,7 @@ from tidewire.core.shape.index import ShapeIndex
 from tidewire.core.shape.shape import Shape, ShapeId, ShapeSpec
 from tidewire.core.stream.cursor import Cursor
 from tidewire.core.stream.history import History, Place
-from tidewire.errors import SpoolError
+from tidewire.errors import DecodeError, SpoolError
 
 ResetReason = Literal["lagged", "other_history", "schema_changed"]
 Asked = Sequence[frames.ShapeRequest]
@@ -81,7 +81,7 @@ class Hub:
         match request:
             case frames.Subscribe(shapes=shapes):
                 sound = [shape for shape in shapes if _has_sound_start(session, shape)]
-                asked = [shape for shape in sound if session.reserve(shape.id)]
+                asked = [shape for shape in sound if session.reserve(shape)]
             case frames.Unsubscribe(id=id):
                 if session.give_up(id):
                     self._change_shapes(session, remove=[id])
@@ -92,23 +92,23 @@ class Hub:
         session.flush()
         return asked
 
-    def refuse(self, session: ServerSession, id: str, code: str, text: str) -> None:
+    def refuse(
+        self, session: ServerSession, request: frames.ShapeRequest, code: str, text: str
+    ) -> None:
         """Answer a subscription that cannot be."""
-        if id in session.pending:
-            session.pending.discard(id)
-            session.refuse(code, text, id)
+        if session.settle(request):
+            session.refuse(code, text, request.id)
             session.flush()
 
     def join(
         self, session: ServerSession, shapes: Iterable[tuple[frames.ShapeRequest, ShapeSpec]]
     ) -> None:
         """Make subscriptions live together, or let them catch up from where the client left off."""
-        wanted = [(request, spec) for request, spec in shapes if request.id in session.pending]
+        wanted = [(request, spec) for request, spec in shapes if session.settle(request)]
         if session.state is not State.OPEN or not wanted:
             return
         is_first = not session.shapes
         add = {request.id: self.index.acquire(spec) for request, spec in wanted}
-        session.pending.difference_update(add)
         self._change_shapes(session, add=add)
         for request, _ in wanted:
             session.send_subscribed(request, add[request.id])
@@ -123,6 +123,7 @@ class Hub:
         session.flush()
 
     def _place(self, session: ServerSession, starts: set[frames.From]) -> None:
+        self._ahead.pop(session, None)
         session.stand_at(self.history.next)
         if not starts:
             return
@@ -239,8 +240,8 @@ class Hub:
         self._encoder.forget()
         self._ahead.clear()
         for session in list(self.sessions):
-            if session.shapes:
-                self._reset(session, "other_history")
+            if session.state is State.OPEN:
+                self._reset(session, "other_history")  # also tells the epoch
                 self._fall_behind(session, self.history.next)
                 session.flush()
 
@@ -277,6 +278,8 @@ class Hub:
                 self._read_log(session)
             except SpoolError as error:
                 session.close("overloaded", str(error))
+            except DecodeError as error:
+                session.close("internal", f"the log cannot be read: {error}")
             session.flush()
 
     def _wake(self, session: ServerSession) -> None:
@@ -288,7 +291,7 @@ class Hub:
 
     def _read_log(self, session: ServerSession) -> None:
         for _ in range(limits.CATCHUP_COMMITS):
-            if session.state is not State.OPEN or not session.shapes:
+            if session.state is not State.OPEN or session.is_live or not session.shapes:
                 return
             if session.number < self.history.first:
                 self._reset(session, "lagged")

@@ -16,6 +16,7 @@ from tidewire.core.model.transaction import Transaction
 from tidewire.core.projection import Projection
 from tidewire.core.protocol.codec import encode_commit, encode_part, text_frame
 from tidewire.core.shape.shape import ShapeId
+from tidewire.errors import DecodeError
 
 # About 20 ms of decoding and encoding.
 ROWS_PER_STEP = 5_000
@@ -34,16 +35,16 @@ class CommitParts:
         part_bytes_max: int = limits.COMMIT_PART_BYTES,
     ) -> None:
         self._transaction = transaction
-        self._shapes = shapes
         self.unfit: set[ShapeId] = set()
         """Shapes that cannot be continued here, as far as the rows were seen."""
         self._changes: Iterator[tuple[ShapeId, bytes] | None]
-        self._changes = projection.walk(transaction, self.unfit)
+        self._changes = projection.walk(transaction, shapes, self.unfit)
         self._file = file
         self._part_bytes_max = part_bytes_max
         self._places: list[tuple[int, int]] = []
         self._open: dict[ShapeId, list[bytes]] = {}
         self._open_bytes = 0
+        self._problem: DecodeError | None = None
         self.is_complete = False
 
     def __len__(self) -> int:
@@ -60,17 +61,20 @@ class CommitParts:
         Raises SpoolError when the spool has no room, and DecodeError.
         """
         for _ in range(ROWS_PER_STEP):
+            if self._problem is not None:
+                raise self._problem  # an iterator that has failed looks like one that has ended
             try:
                 found = next(self._changes)
             except StopIteration:
                 self._finish()
                 return
+            except DecodeError as error:
+                self._problem = error
+                raise
             if found is not None and self._take(*found):
                 return
 
     def _take(self, shape: ShapeId, change: bytes) -> bool:
-        if shape not in self._shapes:
-            return False
         self._open.setdefault(shape, []).append(change)
         self._open_bytes += len(change)
         if self._open_bytes < self._part_bytes_max:

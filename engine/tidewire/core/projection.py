@@ -69,9 +69,9 @@ class Projection:
         return Seen(found, unfit)
 
     def walk(
-        self, transaction: Transaction, unfit: set[ShapeId]
+        self, transaction: Transaction, shapes: frozenset[ShapeId], unfit: set[ShapeId]
     ) -> Iterator[tuple[ShapeId, bytes] | None]:
-        """Yield change after change, and None for each message that touches no shape.
+        """Yield the changes of these shapes one after another, and None where there is none.
 
         Adds to `unfit` the shapes that a version of their table does not fit.
 
@@ -79,11 +79,14 @@ class Projection:
         """
         for relation, message in transaction.messages:
             lens = self._lens(relation)
-            unfit |= lens.unfit
-            if not lens.views:
-                yield None
+            unfit |= lens.unfit & shapes
+            is_touched = False
             for shape, render in lens.views:
-                yield shape, render(message)
+                if shape in shapes:
+                    is_touched = True
+                    yield shape, render(message)
+            if not is_touched:
+                yield None
 
     def _lens(self, relation: Relation) -> _Lens:
         lens = self._lenses.get(relation.oid)

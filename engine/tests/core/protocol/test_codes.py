@@ -13,6 +13,7 @@ def test_close_codes_are_ours_or_of_the_rfc_and_their_texts_fit_a_close_frame() 
 
 
 def test_codes_are_found_by_name_and_by_number() -> None:
-    assert all(name == code.name for name, code in (*CLOSES.items(), *ERRORS.items()))
+    assert all(name == code.name for name, code in CLOSES.items())
+    assert all(name == code.name for name, code in ERRORS.items())
     assert {code.number for code in CLOSES.values()} == set(CLOSE_BY_NUMBER)
     assert len(CLOSE_BY_NUMBER) == len(CLOSES)

@@ -176,13 +176,17 @@ def test_who_has_not_shown_a_token_shows_it_in_hello(
 # --- shapes ---
 
 
+def asked(id: str) -> frames.ShapeRequest:
+    return frames.ShapeRequest(id=id, table="notes")
+
+
 def test_an_id_is_taken_while_its_subscription_is_in_the_making_and_after() -> None:
     peer = opened()
-    assert peer.session.reserve("a")
-    assert not peer.session.reserve("a")
-    peer.session.pending.discard("a")
+    assert peer.session.reserve(asked("a"))
+    assert not peer.session.reserve(asked("a"))
+    del peer.session.pending["a"]
     peer.session.shapes["a"] = Shape(ShapeId("s1"), NOTES.spec)
-    assert not peer.session.reserve("a")
+    assert not peer.session.reserve(asked("a"))
     refusals = [(m["code"], m["ref"]) for m in flushed(peer)]
     assert refusals == [("id_in_use", "a")] * 2
 
@@ -192,15 +196,17 @@ def test_a_session_has_a_limited_number_of_shapes_pending_ones_included() -> Non
     shape = Shape(ShapeId("s1"), NOTES.spec)
     half = limits.SHAPES_PER_SESSION // 2
     peer.session.shapes.update({f"s{i}": shape for i in range(half)})
-    assert all(peer.session.reserve(f"p{i}") for i in range(limits.SHAPES_PER_SESSION - half))
+    assert all(
+        peer.session.reserve(asked(f"p{i}")) for i in range(limits.SHAPES_PER_SESSION - half)
+    )
     assert flushed(peer) == []
-    assert not peer.session.reserve("one more")
+    assert not peer.session.reserve(asked("one more"))
     assert [(m["code"], m["ref"]) for m in flushed(peer)] == [("too_many", "one more")]
 
 
 def test_giving_up_concerns_the_hub_only_if_it_has_the_shape() -> None:
     peer = opened()
-    peer.session.reserve("pending")
+    peer.session.reserve(asked("pending"))
     peer.session.shapes["joined"] = Shape(ShapeId("s1"), NOTES.spec)
     assert not peer.session.give_up("pending")
     assert not peer.session.pending
@@ -245,12 +251,12 @@ def test_the_first_reason_to_close_is_the_one_that_is_told() -> None:
 def test_a_retired_session_holds_nothing() -> None:
     peer = opened()
     session = peer.session
-    session.reserve("p")
+    session.reserve(asked("p"))
     session.shapes["a"] = Shape(ShapeId("s1"), NOTES.spec)
     session.shape_ids = frozenset({ShapeId("s1")})
     session.retire()
     held = (session.shapes, session.shape_ids, session.pending, session.cut)
-    assert held == ({}, frozenset(), set(), None)
+    assert held == ({}, frozenset(), {}, None)
     assert session.state is State.CLOSED
 
 

@@ -135,6 +135,8 @@ class ClientSession:
     def subscribe(self, id: str, table: str) -> None:
         """Ask for a table; it is asked for again on each new connection until given up."""
         assert id not in self._subscriptions, "ids are the caller's, and unique"
+        if not self._subscriptions:
+            self.cursor = None  # nobody continues anything: the next server may be behind it
         request = frames.ShapeRequest(id=id, table=table)
         self._subscriptions[id] = _Subscription(request)
         if self.state is State.OPEN:
@@ -223,13 +225,17 @@ class ClientSession:
         subscription = self._subscriptions.get(frame.id)
         if subscription is None:
             return []  # given up in the meantime
+        if not {name for name, _ in frame.columns}.issuperset(frame.key):
+            raise ProtocolError("bad_frame", "a key that is none of the columns")
         subscription.accept(frame)
         return [Joined(frame.id, frame.table, subscription.columns, subscription.key)]
 
     def _commit(self, frame: frames.Commit, size: int) -> list[Event]:
         self._count(size)
-        if frame.part == 0:
-            self._parts = []
+        if not frame.part:
+            self._parts = []  # the server began again, or went on to another commit
+        if (frame.part or 0) != len(self._parts):
+            raise ProtocolError("bad_frame", "a part of a commit is missing")
         self._parts.append(frame)
         if frame.part is not None and not frame.last:
             return []
@@ -267,6 +273,8 @@ class ClientSession:
         # as it is now.
         is_gone = frame.reason == "schema_changed"
         if is_gone and (requests := [self._subscriptions[id].request for id in concerned]):
+            for id in concerned:
+                self._subscriptions[id].shape = None
             self._ask(requests)
         return [WasReset(concerned, frame.reason)]
 

@@ -123,8 +123,8 @@ class ServerSession:
         """Accepted subscriptions by the client's id."""
         self.shape_ids: frozenset[ShapeId] = frozenset()
         """The same as the server-wide names."""
-        self.pending: set[str] = set()
-        """Ids of subscriptions that wait for the database."""
+        self.pending: dict[str, frames.ShapeRequest] = {}
+        """Subscriptions that wait for the database, by the client's id."""
         self.is_live = False
         """At the tail: the hub delivers new commits at once."""
         self.number = 0
@@ -220,25 +220,33 @@ class ServerSession:
 
     # --- its shapes and its place in the log, kept for the hub ---
 
-    def reserve(self, id: str) -> bool:
-        """Set an id of the client aside for a subscription in the making, or refuse it."""
+    def reserve(self, request: frames.ShapeRequest) -> bool:
+        """Set the client's id aside for a subscription in the making, or refuse it."""
+        id = request.id
         if id in self.shapes or id in self.pending:
             self.refuse("id_in_use", f"the id {id!r} is taken", id)
         elif len(self.shapes) + len(self.pending) >= limits.SHAPES_PER_SESSION:
             text = f"at most {limits.SHAPES_PER_SESSION} shapes for one connection"
             self.refuse("too_many", text, id)
         else:
-            self.pending.add(id)
+            self.pending[id] = request
             return True
         return False
 
     def give_up(self, id: str) -> bool:
         """Tell whether the id is of a subscription that the hub has to take away."""
         if id in self.pending:
-            self.pending.discard(id)
+            del self.pending[id]
         elif id not in self.shapes:
             self.refuse("unknown_id", f"there is no subscription {id!r}", id)
         return id in self.shapes
+
+    def settle(self, request: frames.ShapeRequest) -> bool:
+        """Tell whether this very request still waits for its answer, which comes now."""
+        if self.pending.get(request.id) is not request:
+            return False  # given up in the meantime, and the id may be in use again
+        del self.pending[request.id]
+        return True
 
     def stand_at(self, number: int) -> None:
         """Take a place in the log: the commit with this number is the next to read."""
