@@ -125,6 +125,12 @@ class Peer:
             is_authenticated=is_authenticated,
         )
 
+        # As the shell does: what is handed out live goes past the outbox, to the socket.
+        self.session.write = self._write
+
+    def _write(self, frames: bytes) -> None:
+        self.written.append(frames)
+
     @property
     def closed_as(self) -> str | None:
         """The name of the close code, if the session wants to close."""

@@ -8,6 +8,7 @@ when it comes, and that all is there when the storm has passed. A failure prints
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 
@@ -40,7 +41,7 @@ from tidewire.core.session.client import (
 )
 from tidewire.core.stream.history import History
 
-SEEDS = 300
+SEEDS = 300 * int(os.environ.get("TIDEWIRE_EFFORT", "1"))
 STEPS = 60
 TABLES = {table.name: table for table in (NOTES, TASKS, make_table("users", 3))}
 STEP_S = 0.05
@@ -380,12 +381,14 @@ class Storm:
         assert may_be_reset or not remote.resets, f"{remote.name} was reset for nothing"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("first", range(0, SEEDS, 25))
 def test_clients_get_exactly_the_commits_of_their_tables(first: int) -> None:
     for seed in range(first, first + 25):
         Storm(seed).run(STEPS)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("first", range(0, SEEDS // 3, 25))
 def test_clients_lose_nothing_when_another_node_takes_over(first: int) -> None:
     for seed in range(first, first + 25):

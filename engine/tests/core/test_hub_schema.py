@@ -85,3 +85,17 @@ def test_who_goes_live_after_a_change_of_a_table_gets_the_next_commit_once() -> 
     node.deliver(transaction(0x220, TASKS.insert(3)))
     node.hub.turn()
     assert lsns(peer.heard()) == [0x200, 0x220]
+
+
+def test_who_reads_a_commit_of_a_table_that_changed_under_another_goes_on() -> None:
+    node = Node()
+    peer, other = node.live("p", TASKS), node.live("o", NOTES)
+    node.fill_window(peer)
+    node.fill_window(other)
+    node.deliver(transaction(0x210, CHANGED.insert(2), TASKS.insert(1)))
+    node.acknowledge(peer)
+    node.settle()
+    assert kinds(peer.heard())[-2:] == ["commit", "up_to_date"]
+    node.acknowledge(other)
+    node.settle()
+    assert kinds(other.heard())[-1] == "reset"

@@ -31,7 +31,8 @@ from tidewire.errors import DecodeError
 
 SEED = int(os.environ.get("TIDEWIRE_FUZZ_SEED", "1"))
 FIRST = int(os.environ.get("TIDEWIRE_FUZZ_FROM", "0"))
-COUNT = int(os.environ.get("TIDEWIRE_FUZZ_COUNT", "20000"))
+EFFORT = int(os.environ.get("TIDEWIRE_EFFORT", "1"))
+COUNT = int(os.environ.get("TIDEWIRE_FUZZ_COUNT", str(20_000 * EFFORT)))
 
 Stream: TypeAlias = list[bytes]
 Damage: TypeAlias = Callable[[random.Random, Stream], None]
@@ -227,7 +228,8 @@ def test_sound_streams_come_through_whole() -> None:
 
 
 # 20 000 damages take ten seconds of a free processor; a busy one under coverage needs its time.
-@pytest.mark.timeout(600)
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
 def test_only_a_decode_error_comes_out_of_a_damaged_stream() -> None:
     machine, refused = Machine(), 0
     for number in range(FIRST, FIRST + COUNT):

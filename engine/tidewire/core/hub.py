@@ -15,7 +15,7 @@ Nobody waits for anybody: bounded memory per session, and one that falls off the
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Literal
+from typing import Literal, assert_never
 
 from tidewire import limits
 from tidewire.core.audience import Audience, Audiences
@@ -89,6 +89,8 @@ class Hub:
                 self._wake(session)
             case None:
                 pass
+            case _:
+                assert_never(request)
         session.flush()
         return asked
 
@@ -145,6 +147,8 @@ class Hub:
                 self._reset(session, "lagged")
             case Place.FOREIGN:
                 self._reset(session, "other_history")
+            case _:
+                assert_never(place)
 
     def _reset(
         self, session: ServerSession, reason: ResetReason, shape: Shape | None = None

@@ -340,3 +340,10 @@ def test_an_error_about_something_else_leaves_the_subscriptions_alone() -> None:
 
 def test_a_pong_is_no_event() -> None:
     assert told(joined(), type="pong", t=1) == []
+
+
+def test_a_part_without_the_one_before_breaks_the_protocol() -> None:
+    session = joined()
+    commit(session, "0/2", row(1), part=0, last=False)
+    with pytest.raises(ProtocolError, match="part of a commit is missing"):
+        commit(session, "0/2", row(2), part=2, last=True)

@@ -12,7 +12,7 @@ gathered until their last part, so a commit is handed out whole or not at all.
 from __future__ import annotations
 
 import enum
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, assert_never
 
 import msgspec
 
@@ -198,6 +198,8 @@ class ClientSession:
                 return self._refused(frame)
             case frames.Pong():
                 return []
+            case _:
+                assert_never(frame)
 
     # --- one method per message ---
 
