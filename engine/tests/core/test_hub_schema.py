@@ -92,6 +92,8 @@ def test_who_reads_a_commit_of_a_table_that_changed_under_another_goes_on() -> N
     peer, other = node.live("p", TASKS), node.live("o", NOTES)
     node.fill_window(peer)
     node.fill_window(other)
+    node.deliver(transaction(0x208, NOTES.insert(9)))
+    assert not other.session.is_live
     node.deliver(transaction(0x210, CHANGED.insert(2), TASKS.insert(1)))
     node.acknowledge(peer)
     node.settle()

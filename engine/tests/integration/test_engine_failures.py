@@ -21,6 +21,7 @@ from engine.tests.integration.live import (
     in_loop,
 )
 from tidewire import Client, Commit, Subscription, SyncError
+from tidewire.core.model.lsn import parse_lsn
 from tidewire.embedded import EmbeddedPostgres
 
 pytestmark = pytest.mark.postgres
@@ -121,19 +122,49 @@ class ServerProcess:
 async def test_the_server_is_killed_under_load_and_its_clients_lose_nothing(live: Live) -> None:
     await live.execute(TABLE)
     node = await asyncio.to_thread(ServerProcess, live.url)
-    async with Client(node.url) as client:
+    is_enough = asyncio.Event()
+    written: list[int] = []
+
+    async def write() -> None:
+        async with await psycopg.AsyncConnection.connect(live.url, autocommit=True) as connection:
+            while not is_enough.is_set():
+                await connection.execute(INSERT, [len(written)])
+                written.append(len(written))
+
+    async with asyncio.TaskGroup() as group, Client(node.url) as client:
         t = await client.subscribe("t")
-        await live.execute(INSERT, 1)
-        assert await collect_until(t, 1) == [1]
+        group.create_task(write())
+        await eventually(lambda: len(written) > 100)
         await asyncio.to_thread(node.end, signal.SIGKILL)
-        await live.execute(INSERT, 2)
         await eventually(lambda: not client.is_connected)
+        at_death = len(written)
+        await eventually(lambda: len(written) > at_death + 100)
         node = await asyncio.to_thread(ServerProcess, live.url, node.listen)
         try:
-            await live.execute(INSERT, 3)
-            assert await collect_until(t, 3) == [2, 3]
+            is_enough.set()
+            await live.execute(INSERT, 1_000_000)
+            assert await collect_until(t, 1_000_000) == [*written, 1_000_000]
         finally:
             assert await asyncio.to_thread(node.end, signal.SIGTERM) == 0
+
+
+@in_loop
+async def test_the_slot_follows_the_floor_of_the_log_and_never_passes_it(live: Live) -> None:
+    await live.execute(TABLE)
+    confirmed = "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s"
+    async with live.engine() as engine, following(engine, "t") as (_, t):
+        history, slot = engine.hub.history, str(engine.status()["slot"])
+        [(before,)] = await live.execute(confirmed, slot)
+        history._bytes_max = 10_000
+        for n in range(60):
+            await live.execute(INSERT, n)
+            [(position,)] = await live.execute(confirmed, slot)
+            assert parse_lsn(position) <= history.floor or position == before
+        await collect_until(t, 59)
+        assert history.floor > parse_lsn(before)
+        async with asyncio.timeout(20):
+            while parse_lsn((await live.execute(confirmed, slot))[0][0]) != history.floor:
+                pass
 
 
 @in_loop
