@@ -18,7 +18,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,9 +27,7 @@ from tidewire import limits
 from tidewire.config import Config
 from tidewire.core.hub import Hub
 from tidewire.core.model.lsn import LSN_ZERO, Lsn, format_lsn
-from tidewire.core.protocol import frames
 from tidewire.core.session.server import ServerSession
-from tidewire.core.shape.shape import ShapeSpec
 from tidewire.core.stream.rejoin import BrokenHistory, Rejoin
 from tidewire.core.wal.assembler import Assembler
 from tidewire.errors import (
@@ -38,7 +36,6 @@ from tidewire.errors import (
     DatabaseGone,
     DecodeError,
     SpoolError,
-    SyncError,
 )
 from tidewire.postgres.catalog import Catalog
 from tidewire.postgres.database import Database
@@ -57,6 +54,7 @@ from tidewire.server.app import App
 from tidewire.server.auth import Tokens
 from tidewire.server.listener import Listener
 from tidewire.spool.file import FileSpool
+from tidewire.subscriptions import Subscriptions
 from tidewire.telemetry import Metrics
 
 _log = logging.getLogger("tidewire.engine")
@@ -82,10 +80,13 @@ class Engine:
         self.tokens = Tokens(config.tokens, is_open=config.dev)
         self.admission = Admission(config)
         self._database = Database(config.database_url)
-        self._catalog = Catalog(self._database, config.deployment, config.tables)
         spool = FileSpool(Path(config.spool_dir) if config.spool_dir else None)
         self._spool = spool
         self.hub = Hub(spool, schedule=self._schedule_turn)
+        catalog = Catalog(self._database, config.deployment, config.tables)
+        self._subscriptions = Subscriptions(
+            self.hub, resolve=catalog.resolve, nudge=lambda: self._ask_progress(LSN_ZERO)
+        )
         app = App(
             self.admission,
             self.tokens,
@@ -101,7 +102,7 @@ class Engine:
         self._confirmed = LSN_ZERO
         self._catch_up_to = LSN_ZERO
         self._trouble: str | None = "starting"
-        self._is_ready = asyncio.Event()
+        self._is_ready = False
         self._started_at = time.monotonic()
         self._tasks = asyncio.TaskGroup()
         self._background: set[asyncio.Task[None]] = set()
@@ -170,7 +171,7 @@ class Engine:
     @property
     def is_ready(self) -> bool:
         """Tell whether the stream runs and the log is as new as the database was at its start."""
-        return self._is_ready.is_set()
+        return self._is_ready
 
     def status(self) -> dict[str, object]:
         """Describe the node for people and machines."""
@@ -250,13 +251,14 @@ class Engine:
             if batch.progress and not assembler.is_open and rejoin.check_progress(batch.progress):
                 self.hub.advance(batch.progress)
             if self.hub.history.progress >= self._catch_up_to and rejoin.is_complete:
-                self._is_ready.set()
+                self._is_ready = True
+            self._subscriptions.tell_progress()
             # A busy stream never waits by itself, and the sockets want their turn.
             await asyncio.sleep(0)
 
     def _note_trouble(self, text: str) -> None:
         self._trouble = text
-        self._is_ready.clear()
+        self._is_ready = False
         self.metrics.replication_failures.inc()
         _log.warning("replication: %s", text)
 
@@ -273,15 +275,19 @@ class Engine:
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(limits.FEEDBACK_S)
-            if self._replication is not None:
-                try:
-                    self._replication.report(self._releasable(), wants_reply=True)
-                except DatabaseGone as error:
-                    _log.debug("report: %s", error)  # the reader sees the same and deals with it
+            self._ask_progress(self._releasable())
+
+    def _ask_progress(self, flush: Lsn) -> None:
+        if self._replication is None:
+            return
+        try:
+            self._replication.report(flush, wants_reply=True)
+        except DatabaseGone as error:
+            _log.debug("report: %s", error)  # the reader sees the same and deals with it
 
     def _releasable(self) -> Lsn:
         floor = self.hub.history.floor
-        if floor <= self._confirmed:
+        if self._replication is None or floor <= self._confirmed:
             return LSN_ZERO
         self._confirmed = floor
         return floor
@@ -325,7 +331,7 @@ class Engine:
         """Take a frame of a session."""
         asked = self.hub.receive(session, payload, asyncio.get_running_loop().time())
         if asked:
-            self._start(self._resolve(session, asked))
+            self._start(self._subscriptions.answer(session, asked))
 
     def stall(self, session: ServerSession, is_blocked: bool) -> None:
         """Note that a session's socket is full, or free again."""
@@ -334,32 +340,6 @@ class Engine:
     def leave(self, session: ServerSession) -> None:
         """Forget a session whose socket is gone."""
         self.hub.leave(session)
-
-    async def _resolve(self, session: ServerSession, asked: Sequence[frames.ShapeRequest]) -> None:
-        resolved: list[tuple[frames.ShapeRequest, ShapeSpec]] = []
-        for request in asked:
-            try:
-                resolved.append((request, await self._resolve_one(request)))
-            except TimeoutError:
-                text = "the log is being read again; try again later"
-                self.hub.refuse(session, request, "unavailable", text)
-            except SyncError as error:
-                self.hub.refuse(session, request, error.code, error.text)
-            except DatabaseError as error:
-                _log.warning("cannot look up a table: %s", error, extra={"connection": session.id})
-                text = "the database cannot be asked now; try again later"
-                self.hub.refuse(session, request, "unavailable", text)
-        self.hub.join(session, resolved)
-
-    async def _resolve_one(self, request: frames.ShapeRequest) -> ShapeSpec:
-        if request.where is not None or request.params is not None or request.columns is not None:
-            raise SyncError("not_supported", "shapes are whole tables so far: no where, no columns")
-        spec = await self._catalog.resolve(request.table)
-        if request.start is None:
-            # What a newcomer sees begins now, not somewhere in a log that is being read again.
-            async with asyncio.timeout(limits.QUERY_TIMEOUT_S):
-                await self._is_ready.wait()
-        return spec
 
     # --- plumbing ---
 

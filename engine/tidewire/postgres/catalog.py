@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from tidewire import limits
+from tidewire.core.model.lsn import Lsn, lower_past_header, parse_lsn
 from tidewire.core.shape.shape import ShapeColumn, ShapeSpec
 from tidewire.errors import DatabaseGone, SyncError
 from tidewire.postgres.database import Connection, Database, query
@@ -38,8 +39,8 @@ class Catalog:
         self._allowed = allowed
         self._publishing = asyncio.Lock()
 
-    async def resolve(self, table: str) -> ShapeSpec:
-        """Return the shape of a whole table; from now on its changes are in the stream.
+    async def resolve(self, table: str) -> tuple[ShapeSpec, Lsn]:
+        """Return the shape of a whole table, and a position from which its changes are streamed.
 
         Raises SyncError when the table cannot be followed, DatabaseGone, DatabaseRefused.
         """
@@ -51,13 +52,21 @@ class Catalog:
             raise SyncError("unsupported_table", f"{_qualified(facts)} {problem}")
         async with self._publishing:
             await self._publish(facts)
-        return ShapeSpec(
+        spec = ShapeSpec(
             relation_oid=facts["oid"],
             schema=facts["schema"],
             table=facts["name"],
             columns=tuple(ShapeColumn(*column) for column in facts["columns"]),
             key=tuple(facts["key"]),
         )
+        return spec, await self._position()
+
+    async def _position(self) -> Lsn:
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(query("position"))
+            row = await cursor.fetchone()
+        assert row is not None
+        return lower_past_header(parse_lsn(str(row["lsn"])), int(row["segment_bytes"]))
 
     def _is_allowed(self, facts: dict[str, Any]) -> bool:
         if not self._allowed:

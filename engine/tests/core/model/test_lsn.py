@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.tests.core.wal.tables import chance
-from tidewire.core.model.lsn import LSN_ZERO, Lsn, format_lsn, parse_lsn
+from tidewire.core.model.lsn import LSN_ZERO, Lsn, format_lsn, lower_past_header, parse_lsn
 
 
 @chance
@@ -58,3 +58,17 @@ def test_a_refusal_does_not_repeat_a_long_text() -> None:
     with pytest.raises(ValueError, match="not a WAL position") as caught:
         parse_lsn("x" * 10_000)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("0/54046018", "0/54046000"),  # behind the header of a page
+        ("0/55000028", "0/55000000"),  # behind the longer header of a segment
+        ("0/54046028", "0/54046028"),  # within a page of the middle
+        ("0/54046000", "0/54046000"),
+        ("1/2345678", "1/2345678"),
+    ],
+)
+def test_a_position_behind_a_header_is_lowered_to_what_was_written(text: str, end: str) -> None:
+    assert lower_past_header(parse_lsn(text), 16 * 1024 * 1024) == parse_lsn(end)

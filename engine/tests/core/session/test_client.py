@@ -101,6 +101,7 @@ def test_a_new_connection_forgets_what_was_to_be_sent_on_the_old_one() -> None:
 @pytest.mark.parametrize("by_commit", [True, False])
 def test_who_comes_back_goes_on_where_it_left_off(by_commit: bool) -> None:
     session = joined("tasks")
+    up_to(session, "0/9")
     if by_commit:
         commit(session, "1/A", row(1))
     else:
@@ -191,6 +192,15 @@ def test_parts_that_begin_again_take_the_place_of_those_before() -> None:
     (event,) = commit(session, "0/2", row(2), part=1, last=True)
     assert isinstance(event, Committed)
     assert [change.key for change in event.changes["n"]] == [(1,), (2,)]
+
+
+@pytest.mark.parametrize("parts", [[1], [0, 2], [0, 1, 1]])
+def test_a_part_that_is_missing_or_comes_twice_breaks_the_protocol(parts: list[int]) -> None:
+    session = joined()
+    for part in parts[:-1]:
+        commit(session, "0/2", row(part), part=part, last=False)
+    with pytest.raises(ProtocolError, match="part"):
+        commit(session, "0/2", row(9), part=parts[-1], last=True)
 
 
 def test_half_a_commit_is_forgotten_with_its_connection() -> None:

@@ -1,0 +1,84 @@
+"""What clients ask for becomes shapes: look the table up, wait for the log, join.
+
+A newcomer begins at the position that the database had when its table was looked up: not somewhere
+in a log that is being read again, and behind every transaction that was half done when the table
+was published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from tidewire import limits
+from tidewire.core.hub import Hub
+from tidewire.core.model.lsn import Lsn
+from tidewire.core.protocol import frames
+from tidewire.core.session.server import ServerSession
+from tidewire.core.shape.shape import ShapeSpec
+from tidewire.errors import DatabaseError, SyncError
+
+_log = logging.getLogger("tidewire.subscriptions")
+
+
+class Subscriptions:
+    """Answer the subscriptions of all sessions of a node.
+
+    `resolve` looks a table up and tells from which position its changes are streamed; `nudge` asks
+    the stream for its position.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        resolve: Callable[[str], Awaitable[tuple[ShapeSpec, Lsn]]],
+        nudge: Callable[[], None],
+    ) -> None:
+        self._hub = hub
+        self._resolve = resolve
+        self._nudge = nudge
+        self._awaited: dict[asyncio.Event, Lsn] = {}
+
+    async def answer(self, session: ServerSession, asked: Sequence[frames.ShapeRequest]) -> None:
+        """Refuse what cannot be, and let the others join together."""
+        resolved: list[tuple[frames.ShapeRequest, ShapeSpec]] = []
+        for request in asked:
+            try:
+                resolved.append((request, await self._resolve_one(request)))
+            except SyncError as error:
+                self._hub.refuse(session, request, error.code, error.text)
+            except TimeoutError:
+                text = "the log is not as far as the database; try again later"
+                self._hub.refuse(session, request, "unavailable", text)
+            except DatabaseError as error:
+                _log.warning("cannot look up a table: %s", error, extra={"connection": session.id})
+                text = "the database cannot be asked now; try again later"
+                self._hub.refuse(session, request, "unavailable", text)
+        self._hub.join(session, resolved)
+
+    def tell_progress(self) -> None:
+        """Wake those that wait for a position that the log has reached now."""
+        for reached, position in self._awaited.items():
+            if self._hub.history.progress >= position:
+                reached.set()
+
+    async def _resolve_one(self, request: frames.ShapeRequest) -> ShapeSpec:
+        if request.where is not None or request.params is not None or request.columns is not None:
+            raise SyncError("not_supported", "shapes are whole tables so far: no where, no columns")
+        spec, position = await self._resolve(request.table)
+        if request.start is None:
+            await self._reach(position)
+        return spec
+
+    async def _reach(self, position: Lsn) -> None:
+        reached = asyncio.Event()
+        self._awaited[reached] = position
+        try:
+            self._nudge()
+            self.tell_progress()
+            async with asyncio.timeout(limits.QUERY_TIMEOUT_S):
+                await reached.wait()
+        finally:
+            del self._awaited[reached]
