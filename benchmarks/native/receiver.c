@@ -4,14 +4,14 @@
  *
  * Each connects to 127.0.0.1, shakes hands for /v1/sync (subprotocol tidewire.v1), says `hello` and
  * `subscribe`, and is ready when `up_to_date` comes. From then on it counts `commit` frames and
- * bytes, and acknowledges the count at every 256 KiB. Payloads are skipped, not parsed.
+ * bytes, and acknowledges the count at every 512 KiB. Payloads are skipped, not parsed.
  *
  * stdout: "ready" once all are; then for each line on stdin: "NANOSECONDS COMMITS BYTES LEAST",
  * where LEAST is the number of commits that the slowest connection has.
  */
 #include "wire.h"
 
-enum { BUFFER = 1 << 20, ACK_EVERY = 256 << 10, HEAD = 10, PEEK = 12, STASH = HEAD + PEEK };
+enum { BUFFER = 1 << 20, ACK_EVERY = 512 << 10, HEAD = 10, PEEK = 12, STASH = HEAD + PEEK };
 enum { CONNECTING, SHAKING, OPEN };
 static const uint64_t STDIN = UINT64_MAX;
 

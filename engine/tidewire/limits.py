@@ -50,8 +50,9 @@ CATCHUP_COMMITS: Final = 500
 WINDOW_BYTES: Final = 1 * MIB
 # Where acknowledgements become bytes again: one note per so many bytes sent.
 WINDOW_MARK_BYTES: Final = 32 * KIB
-# The transport's own buffer; above it a session waits at its cursor.
-SOCKET_BUFFER_BYTES: Final = 256 * KIB
+# What the transport may hold before its session waits at its cursor: nothing, the kernel's buffer
+# is enough. It also makes uvloop write at once instead of at the end of its turn.
+SOCKET_BUFFER_BYTES: Final = 0
 # One frame of a client: subscriptions and mutations are small.
 INBOUND_FRAME_BYTES: Final = 1 * MIB
 # Frames of a client: sustained rate and burst; beyond that the connection is closed.

@@ -156,7 +156,7 @@ async def test_a_client_pings_and_never_reads() -> None:
             await client.drain()
         client.write(text({"type": "unsubscribe", "id": "1"}))
         await until(is_done, "all pings were read, or the client was cut")
-        assert peak < 4 * limits.SOCKET_BUFFER_BYTES
+        assert peak < limits.WINDOW_BYTES
 
 
 @on_loop

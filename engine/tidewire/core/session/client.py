@@ -299,7 +299,7 @@ class ClientSession:
     def _count(self, size: int) -> None:
         self._counted += 1
         self._unacked_bytes += size
-        if self._unacked_bytes * 4 >= self._window:
+        if self._unacked_bytes * 2 >= self._window:
             self._unacked_bytes = 0
             self._send(frames.Ack(n=self._counted))
 
