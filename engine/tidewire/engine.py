@@ -213,9 +213,8 @@ class Engine:
     async def _stream(self) -> None:
         async with Replication(self.config.database_url) as replication:
             identity = await replication.identify()
-            rejoin = await self._begin(replication, identity)
-            self._replication = replication
             try:
+                rejoin = await self._begin(replication, identity)
                 await self._follow(replication, rejoin)
             finally:
                 self._replication = None
@@ -226,9 +225,12 @@ class Engine:
         if epoch != self.hub.epoch:
             self.hub.restart(epoch, slot.confirmed)
         rejoin = Rejoin(self.hub.history)
+        if identity.flushed < self.hub.history.progress:
+            raise BrokenHistory("the database is at an earlier position than before")
         if slot.confirmed > rejoin.after:
             raise BrokenHistory("somebody else has moved the slot")
         await replication.start(slot.name, publication_name(self.config.deployment), rejoin.after)
+        self._replication = replication
         if await is_synchronous_standby(self._database, replication.pid):
             replication.is_trailing = False
             _log.warning("commits wait for this engine: list standbys by name, not as '*'")

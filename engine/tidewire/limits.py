@@ -23,6 +23,8 @@ WAL_SENDER_TIMEOUT_MS: Final = 3_000
 TCP_USER_TIMEOUT_MS: Final = 2_000
 # Well below the walsender's timeout: several reports may be late before the slot is lost.
 FEEDBACK_S: Final = 0.5
+# A stream that says nothing for this long is cut off: replies are asked for every half second.
+SILENT_S: Final = 10.0
 # Reconnecting to PostgreSQL: first and longest wait; each is multiplied with 0.5 to 1.0.
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_LONGEST_S: Final = 5.0

@@ -25,15 +25,15 @@ _log = logging.getLogger("tidewire.subscriptions")
 class Subscriptions:
     """Answer the subscriptions of all sessions of a node.
 
-    `resolve` looks a table up and tells from which position its changes are streamed; `nudge` asks
-    the stream for its position.
+    `resolve` looks a table up; it also tells where the log ended then, and whether the table is
+    streamed only since. `nudge` asks the stream for its position.
     """
 
     def __init__(
         self,
         hub: Hub,
         *,
-        resolve: Callable[[str], Awaitable[tuple[ShapeSpec, Lsn]]],
+        resolve: Callable[[str], Awaitable[tuple[ShapeSpec, Lsn, bool]]],
         nudge: Callable[[], None],
     ) -> None:
         self._hub = hub
@@ -44,9 +44,15 @@ class Subscriptions:
     async def answer(self, session: ServerSession, asked: Sequence[frames.ShapeRequest]) -> None:
         """Refuse what cannot be, and let the others join together."""
         resolved: list[tuple[frames.ShapeRequest, ShapeSpec]] = []
+        fresh: set[str] = set()
         for request in asked:
+            if session.pending.get(request.id) is not request:
+                continue  # given up, or gone
             try:
-                resolved.append((request, await self._resolve_one(request)))
+                spec, is_new = await self._resolve_one(request)
+                resolved.append((request, spec))
+                if is_new:
+                    fresh.add(request.id)
             except SyncError as error:
                 self._hub.refuse(session, request, error.code, error.text)
             except TimeoutError:
@@ -56,7 +62,7 @@ class Subscriptions:
                 _log.warning("cannot look up a table: %s", error, extra={"connection": session.id})
                 text = "the database cannot be asked now; try again later"
                 self._hub.refuse(session, request, "unavailable", text)
-        self._hub.join(session, resolved)
+        self._hub.join(session, resolved, fresh=fresh)
 
     def tell_progress(self) -> None:
         """Wake those that wait for a position that the log has reached now."""
@@ -64,13 +70,13 @@ class Subscriptions:
             if self._hub.history.progress >= position:
                 reached.set()
 
-    async def _resolve_one(self, request: frames.ShapeRequest) -> ShapeSpec:
+    async def _resolve_one(self, request: frames.ShapeRequest) -> tuple[ShapeSpec, bool]:
         if request.where is not None or request.params is not None or request.columns is not None:
             raise SyncError("not_supported", "shapes are whole tables so far: no where, no columns")
-        spec, position = await self._resolve(request.table)
-        if request.start is None:
+        spec, position, is_new = await self._resolve(request.table)
+        if request.start is None or is_new:
             await self._reach(position)
-        return spec
+        return spec, is_new
 
     async def _reach(self, position: Lsn) -> None:
         reached = asyncio.Event()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tidewire.cli import options
 from tidewire.cli.outcome import OK, run_async
 from tidewire.config import Config
@@ -45,8 +43,7 @@ async def _teardown(config: Config) -> int:
         raise ConfigError("no database URL: give --database-url or TIDEWIRE_DATABASE_URL")
     database = Database(config.database_url)
     try:
-        async with asyncio.timeout(30):
-            dropped = await slot.teardown(database, config.deployment)
+        dropped = await slot.teardown(database, config.deployment)
     finally:
         await database.close()
     for name in dropped:

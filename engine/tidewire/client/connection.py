@@ -183,6 +183,8 @@ class Client:
         self._running.cancel()
         for task in self._asking:
             task.cancel()
+        for subscription in self._subscriptions.values():
+            subscription._fail(Disconnected("the client was closed"))
         # The error of the block goes its own way; the group only waits for its task.
         await self._tasks.__aexit__(None, None, None)
 
@@ -279,7 +281,7 @@ class Client:
         try:
             await self._send()
             while True:
-                message = await socket.recv()
+                message = await socket.recv(decode=False)
                 try:
                     events = self._session.receive(message)
                 except ProtocolError as error:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from weakref import WeakValueDictionary
 
+import msgspec
+
 from tidewire import limits
 from tidewire.core.model.spool import Spool
 from tidewire.core.model.transaction import Transaction
@@ -42,7 +44,8 @@ class EncodedCommit:
         """Shapes that cannot be continued here, because their table was another one then."""
         # Frames repeat the parts, hence twice.
         self.size = 2 * sum(map(len, parts.values())) + _OVERHEAD_BYTES
-        self._transaction = transaction
+        # Without its rows: the log may drop them long before this is forgotten.
+        self._transaction = msgspec.structs.replace(transaction, messages=())
         self._frames: dict[tuple[ShapeId, ...], bytes] = {}
 
     def frame(self, shapes: frozenset[ShapeId]) -> bytes | None:

@@ -52,6 +52,8 @@ class Hub:
         self._audiences = Audiences()
         self._ready: dict[ServerSession, None] = {}
         self._ahead: dict[ServerSession, Cursor] = {}
+        self._effort = 0
+        """Commits looked at in this turn."""
         self._running: dict[Audience, None] = {}
         """Audiences whose run is not handed out yet; empty between two deliveries."""
 
@@ -103,23 +105,36 @@ class Hub:
             session.flush()
 
     def join(
-        self, session: ServerSession, shapes: Iterable[tuple[frames.ShapeRequest, ShapeSpec]]
+        self,
+        session: ServerSession,
+        shapes: Iterable[tuple[frames.ShapeRequest, ShapeSpec]],
+        *,
+        fresh: Collection[str] = (),
     ) -> None:
-        """Make subscriptions live together, or let them catch up from where the client left off."""
+        """Make subscriptions live together, or let them catch up from where the client left off.
+
+        Those in `fresh` cannot be continued: their table is in the stream only since now.
+        """
         wanted = [(request, spec) for request, spec in shapes if session.settle(request)]
         if session.state is not State.OPEN or not wanted:
             return
-        is_first = not session.shapes
+        is_first, held = not session.shapes, session.shape_ids
         add = {request.id: self.index.acquire(spec) for request, spec in wanted}
         self._change_shapes(session, add=add)
         for request, _ in wanted:
             session.send_subscribed(request, add[request.id])
         resumed = [request for request, _ in wanted if request.start]
+        going_on = [request for request in resumed if is_first and request.id not in fresh]
         if is_first:
-            self._place(session, {request.start for request in resumed if request.start})
-        else:
+            self._place(session, {request.start for request in going_on if request.start})
+        # What the session still has to read from before now is for these shapes only.
+        continued = held.union(add[request.id].id for request in going_on)
+        session.since.update(
+            (shape.id, self.history.next) for shape in add.values() if shape.id not in continued
+        )
+        for request in resumed:
             # One session has one cursor, and it has left that position already.
-            for request in resumed:
+            if request not in going_on:
                 self._reset(session, "other_history", add[request.id])
         self._wake(session)
         session.flush()
@@ -244,6 +259,7 @@ class Hub:
         self._encoder.forget()
         self._ahead.clear()
         for session in list(self.sessions):
+            session.since.clear()  # numbers begin anew
             if session.state is State.OPEN:
                 self._reset(session, "other_history")  # also tells the epoch
                 self._fall_behind(session, self.history.next)
@@ -277,7 +293,11 @@ class Hub:
     def turn(self) -> None:
         """Let every session that is behind and can go on read a bounded piece of the log."""
         ready, self._ready = self._ready, {}
+        self._effort = 0
         for session in ready:
+            if self._effort >= limits.CATCHUP_COMMITS:
+                self._wake(session)  # enough for one turn: others want the loop
+                continue
             try:
                 self._read_log(session)
             except SpoolError as error:
@@ -294,7 +314,7 @@ class Hub:
         self._ready[session] = None
 
     def _read_log(self, session: ServerSession) -> None:
-        for _ in range(limits.CATCHUP_COMMITS):
+        while self._effort < limits.CATCHUP_COMMITS:
             if session.state is not State.OPEN or session.is_live or not session.shapes:
                 return
             if session.number < self.history.first:
@@ -309,6 +329,7 @@ class Hub:
         self._wake(session)
 
     def _send_next(self, session: ServerSession) -> None:
+        self._effort += 1
         transaction = self.history.at(session.number)
         if transaction.size > limits.COMMIT_PART_BYTES:
             self._send_part(session, transaction)
@@ -316,17 +337,19 @@ class Hub:
         encoded = self._encoder.recall(session.number, transaction)
         if encoded.unfit and self._take_away(session, encoded.unfit):
             return
-        if frame := encoded.frame(session.shape_ids):
+        if frame := encoded.frame(session.shapes_at(session.number)):
             session.outbox.push_counted(frame)
         session.number += 1
 
     def _send_part(self, session: ServerSession, transaction: Transaction) -> None:
         parts = session.cut
         if parts is None:
-            parts = self._encoder.parts(session.number, transaction, session.shape_ids)
+            shapes = session.shapes_at(session.number)
+            parts = self._encoder.parts(session.number, transaction, shapes)
             session.cut = parts
         if session.part == len(parts) and not parts.is_complete:
             parts.step()
+            self._effort += limits.CATCHUP_COMMITS  # as much as one turn may take
         if parts.unfit and self._take_away(session, parts.unfit):
             return
         if session.part < len(parts):
@@ -336,6 +359,7 @@ class Hub:
             session.stand_at(session.number + 1)
 
     def _go_live(self, session: ServerSession) -> None:
+        session.since.clear()
         self._audiences.enter(session, self.history.progress)
         session.outbox.push(self._up_to_date())
 

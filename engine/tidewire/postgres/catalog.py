@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -30,6 +30,16 @@ _KINDS = {
 _POLL_S = 0.05
 
 
+class Resolved(NamedTuple):
+    """What a subscription needs to know of its table."""
+
+    spec: ShapeSpec
+    position: Lsn
+    """Where the log ended when the table was looked up."""
+    is_new: bool
+    """The table was published only now: what came before was not streamed."""
+
+
 class Catalog:
     """Resolve the tables that clients ask for, and publish them when they are first asked for."""
 
@@ -38,9 +48,13 @@ class Catalog:
         self._publication = publication_name(deployment)
         self._allowed = allowed
         self._publishing = asyncio.Lock()
+        self._settled: set[int] = set()
+        """Tables of which every transaction is whole in the stream."""
+        self._horizons: dict[int, int] = {}
+        """Tables that we have published and that older transactions may have written to."""
 
-    async def resolve(self, table: str) -> tuple[ShapeSpec, Lsn]:
-        """Return the shape of a whole table, and a position from which its changes are streamed.
+    async def resolve(self, table: str) -> Resolved:
+        """Look a table up, and make sure that its changes are in the stream from now on.
 
         Raises SyncError when the table cannot be followed, DatabaseGone, DatabaseRefused.
         """
@@ -50,8 +64,7 @@ class Catalog:
             raise SyncError("unknown_table", f"there is no table {table!r} here")
         if problem := _problem(facts):
             raise SyncError("unsupported_table", f"{_qualified(facts)} {problem}")
-        async with self._publishing:
-            await self._publish(facts)
+        is_new = facts["oid"] not in self._settled and await self._publish(facts)
         spec = ShapeSpec(
             relation_oid=facts["oid"],
             schema=facts["schema"],
@@ -59,7 +72,7 @@ class Catalog:
             columns=tuple(ShapeColumn(*column) for column in facts["columns"]),
             key=tuple(facts["key"]),
         )
-        return spec, await self._position()
+        return Resolved(spec, await self._position(), is_new)
 
     async def _position(self) -> Lsn:
         async with self._database.connection() as connection:
@@ -76,38 +89,53 @@ class Catalog:
             names.add(facts["name"])
         return not names.isdisjoint(self._allowed)
 
-    async def _publish(self, facts: dict[str, Any]) -> None:
+    async def _publish(self, facts: dict[str, Any]) -> bool:
+        """Publish a table if it is not; True when it was not published before this call."""
+        async with self._publishing:
+            horizon = self._horizons.get(facts["oid"])
+            was_published = horizon is None
+            if horizon is None:
+                horizon, was_published = await self._find_horizon(facts)
+            await self._settle(facts, horizon)
+            self._settled.add(facts["oid"])
+            self._horizons.pop(facts["oid"], None)
+            return not was_published
+
+    async def _find_horizon(self, facts: dict[str, Any]) -> tuple[int, bool]:
+        """Return the first transaction that certainly began behind the publishing of a table."""
         async with self._database.connection() as connection:
             cursor = await connection.execute(
-                "SELECT 1 FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid"
-                " WHERE p.pubname = %s AND r.prrelid = %s",
-                [self._publication, facts["oid"]],
+                query("published"), {"publication": self._publication, "oid": facts["oid"]}
             )
-            if await cursor.fetchone():
-                return
-            xid = await self._add(connection, facts)
-        await self._settle(facts, xid)
+            row = await cursor.fetchone()
+            assert row is not None
+            if row["xmin"] is not None:
+                # Another process has published it: its xid has 32 bits, and lies in the past.
+                distance = (row["next"] - int(row["xmin"])) % (1 << 32)
+                return row["next"] - distance + 1, True
+            await self._add(connection, facts)
+            # Whoever began before the publishing was committed may have written without it.
+            cursor = await connection.execute(query("published"), {"publication": "", "oid": 0})
+            row = await cursor.fetchone()
+            assert row is not None
+        self._horizons[facts["oid"]] = row["next"]
+        return int(row["next"]), False
 
-    async def _add(self, connection: Connection, facts: dict[str, Any]) -> str:
+    async def _add(self, connection: Connection, facts: dict[str, Any]) -> None:
         statement = sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(
             sql.Identifier(self._publication), sql.Identifier(facts["schema"], facts["name"])
         )
         try:
-            async with connection.transaction():
-                await connection.execute(statement)
-                cursor = await connection.execute("SELECT pg_current_xact_id()::text AS xid")
-                row = await cursor.fetchone()
+            await connection.execute(statement)
         except psycopg.errors.InsufficientPrivilege as error:
             raise SyncError(
                 "unsupported_table",
                 f"{_qualified(facts)} cannot be published: {error.diag.message_primary}; "
                 "make this role its owner, or add the table to the publication by hand",
             ) from error
-        assert row is not None
         _log.info("published %s", _qualified(facts))
-        return str(row["xid"])
 
-    async def _settle(self, facts: dict[str, Any], xid: str) -> None:
+    async def _settle(self, facts: dict[str, Any], horizon: int) -> None:
         # A transaction that wrote to the table before it was published appears in the stream with
         # only its later rows. Once all older transactions have ended, nothing is half there.
         oldest = "unknown"
@@ -115,7 +143,7 @@ class Catalog:
             async with asyncio.timeout(limits.OLDER_TRANSACTIONS_TIMEOUT_S):
                 while True:
                     async with self._database.connection() as connection:
-                        cursor = await connection.execute(query("older"), {"xid": xid})
+                        cursor = await connection.execute(query("older"), {"xid": str(horizon)})
                         row = await cursor.fetchone()
                     assert row is not None
                     if row["is_settled"]:
@@ -147,6 +175,8 @@ def _problem(facts: dict[str, Any]) -> str | None:
     name = _qualified(facts)
     if facts["kind"] not in ("r", "p"):
         return f"is {_KINDS.get(facts['kind'], 'not a table')}: only tables can be followed"
+    if facts["is_partition"]:
+        return "is a partition: follow the table that it is a part of"
     if facts["persistence"] == "t":
         return "is temporary: its changes are not in the write-ahead log"
     if facts["persistence"] == "u":

@@ -41,12 +41,20 @@ def connection_string(url: str, parameters: Mapping[str, str], options: Mapping[
     """
     try:
         given = conninfo.conninfo_to_dict(url)
-    except psycopg.Error as error:
-        text = str(error).strip().splitlines()[0]
-        raise ConfigError(f"database URL: {text}") from None
+    except psycopg.Error:
+        # libpq's own words would quote parts of it, and with them the password.
+        raise ConfigError(
+            "database URL: neither postgresql://user:password@host/database nor key=value pairs; "
+            "special characters in the password are written as %XX"
+        ) from None
     flags = " ".join(f"-c {name}={value}" for name, value in {**PINNED, **options}.items())
     merged = {
         "connect_timeout": str(int(limits.CONNECT_TIMEOUT_S)),
+        # A host that is cut off must be noticed before TCP gives up by itself, after minutes.
+        "tcp_user_timeout": str(int(limits.CONNECT_TIMEOUT_S * 1000)),
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+        "keepalives_count": "2",
         **given,
         "client_encoding": "UTF8",
         "options": f"{given.get('options', '')} {flags}".strip(),
@@ -89,7 +97,11 @@ class Database:
         """
         async with self._lock:
             try:
-                yield await self._open()
+                async with asyncio.timeout(limits.OLDER_TRANSACTIONS_TIMEOUT_S * 1.5):
+                    yield await self._open()
+            except TimeoutError as error:
+                await self.close()
+                raise DatabaseGone("the database did not answer in time") from error
             except psycopg.Error as error:
                 await self._close_broken()
                 raise translate(error) from error

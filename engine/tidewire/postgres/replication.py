@@ -85,6 +85,8 @@ class Replication:
         self._pg: pq.abc.PGconn | None = None
         self._received = LSN_ZERO
         self._is_streaming = False
+        self._waiting: asyncio.Future[None] | None = None
+        self._broken: DatabaseGone | None = None
         self._pause_s = 0.0
         self._drained_at = 0.0
         self.is_trailing = True
@@ -116,8 +118,7 @@ class Replication:
 
     async def identify(self) -> Identity:
         """Ask which database this is."""
-        async with asyncio.timeout(limits.QUERY_TIMEOUT_S):
-            result = await self._execute(b"IDENTIFY_SYSTEM")
+        result = await self._execute(b"IDENTIFY_SYSTEM", limits.QUERY_TIMEOUT_S)
         system_id, timeline, flushed = (result.get_value(0, i) or b"" for i in range(3))
         high, low = flushed.decode().split("/")
         return Identity(
@@ -136,9 +137,9 @@ class Replication:
             f"(proto_version '1', publication_names '{publication}')"
         )
         # Decoding starts from far back; the answer comes when the slot is ours.
-        async with asyncio.timeout(limits.OLDER_TRANSACTIONS_TIMEOUT_S):
-            await self._execute(command.encode())
+        await self._execute(command.encode(), limits.OLDER_TRANSACTIONS_TIMEOUT_S)
         self._received = after
+        self._drained_at = time.monotonic()
         self._is_streaming = True
 
     async def read(self) -> Batch:
@@ -162,6 +163,7 @@ class Replication:
         """
         if not self._is_streaming:
             return
+        self._check_silence()
         if not self.is_trailing:
             flush = self._received
         if flush:
@@ -186,7 +188,20 @@ class Replication:
             self._open.put_copy_data(message)
             self._open.flush()
         except psycopg.Error as error:
+            # libpq may have closed the socket, and then the reader would wait for it for ever.
+            self._break(DatabaseGone(_one_line(str(error))))
             raise DatabaseGone(_one_line(str(error))) from error
+
+    def _check_silence(self) -> None:
+        # Answers are asked for twice a second: a server that says nothing for long is cut off.
+        silent_s = time.monotonic() - self._drained_at
+        if self._waiting is not None and silent_s > limits.SILENT_S:
+            self._break(DatabaseGone(f"PostgreSQL said nothing for {silent_s:.0f} s"))
+
+    def _break(self, error: DatabaseGone) -> None:
+        self._broken = error
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     async def _connect(self) -> None:
         try:
@@ -212,12 +227,15 @@ class Replication:
                 raise DatabaseGone(_one_line(self._pg.get_error_message()))
             await self._wait(readable=step == PollingStatus.READING)
 
-    async def _execute(self, command: bytes) -> pq.abc.PGresult:
+    async def _execute(self, command: bytes, timeout_s: float) -> pq.abc.PGresult:
         try:
-            self._open.send_query(command)
-            while self._open.flush():
-                await self._wait(readable=False)
-            result = await self._result()
+            async with asyncio.timeout(timeout_s):
+                self._open.send_query(command)
+                while self._open.flush():
+                    await self._wait(readable=False)
+                result = await self._result()
+        except TimeoutError:
+            raise DatabaseGone(f"no answer from PostgreSQL within {timeout_s:g} s") from None
         except psycopg.Error as error:
             raise DatabaseGone(_one_line(str(error))) from error
         if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.COPY_BOTH):
@@ -243,7 +261,7 @@ class Replication:
     async def _wait(self, *, readable: bool) -> None:
         loop = asyncio.get_running_loop()
         descriptor = self._open.socket
-        ready = loop.create_future()
+        ready = self._waiting = loop.create_future()
 
         def wake() -> None:
             if not ready.done():
@@ -256,6 +274,7 @@ class Replication:
         try:
             await ready
         finally:
+            self._waiting = None
             if readable:
                 loop.remove_reader(descriptor)
             else:
@@ -264,6 +283,8 @@ class Replication:
     # --- reading ---
 
     def _drain(self) -> Batch:
+        if self._broken is not None:
+            raise self._broken
         batch = Batch()
         try:
             while batch.size < limits.DRAIN_BYTES:

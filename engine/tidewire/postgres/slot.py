@@ -69,6 +69,11 @@ def _server_problem(facts: dict[str, object]) -> str | None:
         )
     if not facts["may_replicate"]:
         return f'role {facts["role"]} lacks a privilege: ALTER ROLE "{facts["role"]}" REPLICATION'
+    if not facts["may_create"]:
+        return (
+            f"role {facts['role']} may not make a publication: "
+            f'GRANT CREATE ON DATABASE "{facts["database"]}" TO "{facts["role"]}"'
+        )
     if facts["is_standby"]:
         return "this server is a standby: connect to the primary"
     if facts["encoding"] == "SQL_ASCII":

@@ -362,3 +362,16 @@ def test_a_closed_session_whose_peer_does_not_go_is_cut() -> None:
     peer.session.close("restart", "bye")
     peer.session.wake(100.0)
     assert peer.aborts == ["closed"]
+
+
+# --- answers that nobody reads ---
+
+
+def test_who_asks_and_asks_but_does_not_read_is_given_up() -> None:
+    peer = opened()
+    peer.session.stall(True, 1.0)
+    for _ in range(limits.WINDOW_BYTES // 30_000):
+        peer.session.refuse("bad_frame", "x" * 30_000)
+    assert peer.closed_as is None
+    peer.session.refuse("bad_frame", "x" * 60_000)
+    assert peer.closed_as == "stalled"

@@ -98,18 +98,21 @@ class State(enum.Enum):
 class _Subscription:
     """One subscription of this client, accepted or not."""
 
-    __slots__ = ("columns", "is_asked", "key", "request", "shape")
+    __slots__ = ("columns", "is_asked", "is_known", "key", "request", "shape")
 
     def __init__(self, request: frames.ShapeRequest) -> None:
         self.request = request
         self.is_asked = False
         """The server of this connection knows of it."""
+        self.is_known = False
+        """It was accepted once, so the cursor is one of its own."""
         self.shape: str | None = None
         self.columns: tuple[tuple[str, str], ...] = ()
         self.key: tuple[str, ...] = ()
 
     def accept(self, frame: frames.Subscribed) -> None:
         self.shape = frame.shape
+        self.is_known = True
         self.columns = tuple((name, type_name) for name, type_name in frame.columns)
         self.key = tuple(frame.key)
 
@@ -153,7 +156,7 @@ class ClientSession:
         subscription = self._subscriptions.get(id)
         if subscription and not subscription.is_asked and self.state is State.OPEN:
             # With `from`: if others have moved the cursor on, the server tells that there is a gap.
-            self._ask([self._resumed(subscription.request)])
+            self._ask([self._resumed(subscription)])
 
     # --- the life of a connection ---
 
@@ -163,6 +166,8 @@ class ClientSession:
         self._outgoing = []
         self._counted = self._unacked_bytes = 0
         self._parts = []
+        if not any(subscription.is_known for subscription in self._subscriptions.values()):
+            self.cursor = None  # there is nothing that it could continue
         for subscription in self._subscriptions.values():
             subscription.shape, subscription.is_asked = None, False
         self._send(frames.Hello(client=self.client, token=self._token))
@@ -208,11 +213,12 @@ class ClientSession:
         self._epoch = frame.epoch
         self._window = frame.limits.get("window_bytes", limits.WINDOW_BYTES)
         if self._subscriptions:
-            self._ask([self._resumed(its.request) for its in self._subscriptions.values()])
+            self._ask([self._resumed(its) for its in self._subscriptions.values()])
         return Opened(frame.session, frame.epoch)
 
-    def _resumed(self, request: frames.ShapeRequest) -> frames.ShapeRequest:
-        if self.cursor is None:
+    def _resumed(self, subscription: _Subscription) -> frames.ShapeRequest:
+        request = subscription.request
+        if self.cursor is None or not subscription.is_known:
             return request
         lsn = format_lsn(self.cursor.lsn)
         start = frames.From(epoch=self.cursor.epoch, lsn=lsn, tag=self.cursor.tag)

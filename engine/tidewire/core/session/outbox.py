@@ -30,6 +30,7 @@ class Outbox:
         "limit",
         "mark_at",
         "sent",
+        "unread_bytes",
     )
 
     def __init__(self, window: int = limits.WINDOW_BYTES) -> None:
@@ -41,6 +42,8 @@ class Outbox:
         self.limit = window
         """No counted message goes out once `sent` has reached this."""
         self.mark_at = limits.WINDOW_MARK_BYTES
+        self.unread_bytes = 0
+        """Bytes that do not count and were added while the socket was full."""
         self._window = window
         self._acked_count = 0
         self._acked_bytes = 0
@@ -60,6 +63,8 @@ class Outbox:
     def push(self, frame: bytes) -> None:
         """Add a frame that does not count."""
         self.frames.append(frame)
+        if self._is_blocked:
+            self.unread_bytes += len(frame)
 
     def push_counted(self, frame: bytes) -> None:
         """Add a frame that counts; the hub's hot loop does the same in place."""
@@ -92,6 +97,7 @@ class Outbox:
     def block(self, is_blocked: bool) -> None:
         """Note that the socket is full, or that it has drained."""
         self._is_blocked = is_blocked
+        self.unread_bytes = 0
         self._update_limit()
 
     def take(self) -> list[bytes]:

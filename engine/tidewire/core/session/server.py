@@ -100,6 +100,7 @@ class ServerSession:
         "send_ping",
         "shape_ids",
         "shapes",
+        "since",
         "state",
         "write",
     )
@@ -123,6 +124,8 @@ class ServerSession:
         """Accepted subscriptions by the client's id."""
         self.shape_ids: frozenset[ShapeId] = frozenset()
         """The same as the server-wide names."""
+        self.since: dict[ShapeId, int] = {}
+        """Shapes that joined while the session was behind, with the first commit for them."""
         self.pending: dict[str, frames.ShapeRequest] = {}
         """Subscriptions that wait for the database, by the client's id."""
         self.is_live = False
@@ -248,6 +251,12 @@ class ServerSession:
         del self.pending[request.id]
         return True
 
+    def shapes_at(self, number: int) -> frozenset[ShapeId]:
+        """Return the shapes that the commit with this number is for."""
+        if not self.since:
+            return self.shape_ids
+        return frozenset(id for id in self.shape_ids if self.since.get(id, 0) <= number)
+
     def stand_at(self, number: int) -> None:
         """Take a place in the log: the commit with this number is the next to read."""
         self.number, self.part, self.cut = number, 0, None
@@ -258,13 +267,19 @@ class ServerSession:
         self.shapes.clear()
         self.shape_ids = frozenset()
         self.pending.clear()
+        self.since.clear()
         self.cut = None
 
     # --- to the client ---
 
     def send(self, frame: frames.Frame) -> None:
-        """Queue a message that does not count; the hub flushes."""
+        """Queue a message that does not count; the hub flushes.
+
+        A client that asks and asks but does not read is given up.
+        """
         self.outbox.push(text_frame(encode(frame)))
+        if self.outbox.unread_bytes > limits.WINDOW_BYTES:
+            self.close("stalled", "answers wait, and more is asked")
 
     def send_subscribed(self, request: frames.ShapeRequest, shape: Shape) -> None:
         """Accept one subscription."""

@@ -1,6 +1,7 @@
 -- One table as a shape needs to know it; candidates come in order of preference.
 WITH wanted AS (
     SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence, c.relreplident,
+           c.relispartition,
            c.relrowsecurity AND NOT (
                SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user
            ) AS hides_rows,
@@ -20,7 +21,7 @@ WITH wanted AS (
 )
 SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name, w.relkind::text AS kind,
        w.relpersistence::text AS persistence, w.relreplident::text AS identity,
-       w.hides_rows, w.may_select,
+       w.hides_rows, w.may_select, w.relispartition AS is_partition,
        (SELECT coalesce(json_agg(json_build_array(a.attname, t.name, a.atttypid::int8)
                                 ORDER BY a.attnum), '[]')
         FROM pg_attribute a,
