@@ -41,11 +41,15 @@ async def test_the_walsender_dies_while_we_are_busy_and_the_reader_learns_it(liv
                     pass
             time.sleep(0.05)  # noqa: ASYNC251  # why: the loop is kept busy, that is the event
             with pytest.raises(DatabaseGone):
-                for _ in range(10):
-                    replication.report(wants_reply=True)
+                report_often(replication)
             async with asyncio.timeout(5):
                 await reading
     await database.close()
+
+
+def report_often(replication: Replication) -> None:
+    for _ in range(10):
+        replication.report(wants_reply=True)
 
 
 async def _read_to_the_end(replication: Replication) -> None:
