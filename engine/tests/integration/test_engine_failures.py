@@ -73,18 +73,21 @@ async def test_postgres_is_killed_under_load_and_every_commit_arrives_once(
     await live.execute(TABLE)
     committed: list[int] = []
 
-    async def write() -> None:
+    async def write_until_it_dies() -> None:
         async with await psycopg.AsyncConnection.connect(live.url, autocommit=True) as connection:
-            for n in range(100_000):
-                await connection.execute(INSERT, [n])
-                committed.append(n)
+            with pytest.raises(psycopg.Error):
+                await write(connection)
+
+    async def write(connection: psycopg.AsyncConnection) -> None:
+        for n in range(100_000):
+            await connection.execute(INSERT, [n])
+            committed.append(n)
 
     async with live.engine() as engine, following(engine, "t") as (_, t):
-        writer = asyncio.ensure_future(write())  # noqa: TID251  # it ends with the server
-        await eventually(lambda: len(committed) > 200)
-        own_server.kill()
-        with pytest.raises(psycopg.Error):
-            await writer
+        async with asyncio.TaskGroup() as group:
+            group.create_task(write_until_it_dies())
+            await eventually(lambda: len(committed) > 200)
+            own_server.kill()
         await asyncio.to_thread(own_server.start)
         await live.execute(INSERT, 200_000)
         found = await collect_until(t, 200_000)
