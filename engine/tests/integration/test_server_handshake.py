@@ -20,6 +20,7 @@ from engine.tests.integration.node import (
     peer,
     running,
 )
+from tidewire import limits
 
 EXAMPLE = replace(
     OPEN,
@@ -28,6 +29,7 @@ EXAMPLE = replace(
     allowed_hosts=("sync.example",),
     allowed_origins=("https://app.example",),
 )
+
 BEARER = f"Authorization: Bearer {TOKEN}"
 
 
@@ -214,3 +216,20 @@ async def test_all_connections_are_taken() -> None:
             assert await bystander.words(1) == ["undisturbed"]
         await until(lambda: node.count_sessions() == 1)
         assert (await shake(node)).status == 101
+
+
+@on_loop
+async def test_half_a_handshake_is_not_waited_for_for_ever() -> None:
+    # Method: the sweep of the watch, with the time that it would have.
+    async with running() as node, follower(node) as bystander, peer(node.port) as client:
+        client.write(head(f"GET {PATH} HTTP/1.1")[:-2])
+        await client.drain()
+        open_now = node.listener.server_state.connections
+        await until(lambda: len(open_now) == 2, "the server has both")
+        node.listener.sweep(0.0)
+        node.listener.sweep(limits.REQUEST_S - 0.1)
+        assert len(open_now) == 2
+        node.listener.sweep(limits.REQUEST_S)
+        await until(lambda: len(open_now) == 1, "the silent one is cut")
+        node.commit("undisturbed")
+        assert await bystander.words(1) == ["undisturbed"]
