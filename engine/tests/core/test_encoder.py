@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 
+import msgspec
 import pytest
 
 from engine.tests.core.bench import (
@@ -64,6 +65,17 @@ def test_whoever_sees_the_same_part_of_a_commit_shares_one_frame() -> None:
     assert encoded.frame(desk.ids("notes")) is encoded.frame(desk.ids("notes", "tasks"))
 
 
+def test_the_order_of_the_parts_is_the_same_whoever_asks() -> None:
+    desk = Desk()
+    tables = [make_table(f"t{i}", 10 + i) for i in range(5)]
+    shapes = [desk.index.acquire(table.spec).id for table in tables]
+    encoded = desk.encoder.encode(transaction(0x10, *(table.insert(1) for table in tables)))
+    few = encoded.frame(frozenset(shapes[:3]))
+    assert (
+        encoded.frame(frozenset((*shapes[:3], desk.notes.id, desk.tasks.id, ShapeId("x")))) is few
+    )
+
+
 def test_a_commit_that_touches_none_of_the_shapes_has_no_frame() -> None:
     desk = Desk()
     assert desk.encoder.encode(transaction(0x10, NOTES.insert(1))).frame(desk.ids("tasks")) is None
@@ -87,12 +99,54 @@ def test_a_shape_that_came_later_sees_commits_that_were_encoded_before_it() -> N
     desk = Desk()
     users = make_table("users", 3)
     both = transaction(0x10, NOTES.insert(1), users.insert(2))
-    before = desk.encoder.recall(0, both)
+    encoded = desk.encoder.recall(0, both)
+    notes, size = encoded.parts[desk.notes.id], encoded.size
+    assert encoded.frame(desk.ids("notes")) is not None
+    assert encoded.parts.keys() == {desk.notes.id}
     shape = desk.index.acquire(users.spec)
-    after = desk.encoder.recall(0, both)
-    assert before.parts.keys() == {desk.notes.id}
-    assert after.parts.keys() == {desk.notes.id, shape.id}
-    assert desk.encoder.recall(0, both) is after
+    assert desk.encoder.recall(0, both) is encoded
+    assert encoded.parts.keys() == {desk.notes.id, shape.id}
+    assert encoded.parts[desk.notes.id] is notes, "what others see is not encoded again"
+    assert encoded.size > size
+    assert desk.encoder._cache_bytes == encoded.size
+    relation, message = users.insert(2)
+    unsound = transaction(0x10, (relation, message[:-1]))
+    assert desk.encoder.recall(0, unsound) is encoded, "nor is it for the new one"
+    frame = encoded.frame(frozenset({shape.id, desk.notes.id}))
+    assert frame is not None
+    assert len(message_of(frame)["parts"]) == 2
+
+
+def test_a_shape_that_came_later_and_does_not_fit_is_named_too() -> None:
+    desk = Desk()
+    users, narrow = make_table("users", 3), make_table("users", 3, ("id", "title"))
+    row = transaction(0x10, narrow.insert(2))
+    assert desk.encoder.recall(0, row).unfit == set()
+    shape = desk.index.acquire(users.spec)
+    assert desk.encoder.recall(0, row).unfit == {shape.id}
+
+
+def test_shapes_that_come_and_go_elsewhere_cost_a_remembered_commit_nothing() -> None:
+    desk = Desk()
+    users = make_table("users", 3)
+    relation, message = NOTES.insert(1)
+    encoded = desk.encoder.recall(0, transaction(0x10, (relation, message)))
+    unsound = transaction(0x10, (relation, message[:-1]))
+    for _ in range(3):
+        shape = desk.index.acquire(users.spec)
+        assert desk.encoder.recall(0, unsound) is encoded, "its rows are not looked at"
+        desk.index.release(shape)
+        assert desk.encoder.recall(0, unsound) is encoded
+
+
+def test_a_row_that_a_later_shape_cannot_read_leaves_the_account_of_the_cache_right() -> None:
+    desk = Desk()
+    relation, message = NOTES.insert(1)
+    encoded = desk.encoder.recall(0, transaction(0x10, (relation, message)))
+    desk.index.acquire(msgspec.structs.replace(NOTES.spec, columns=()))
+    with pytest.raises(DecodeError):
+        desk.encoder.recall(0, transaction(0x10, (relation, message[:-1])))
+    assert desk.encoder._cache_bytes == encoded.size
 
 
 def weight(desk: Desk, body: str) -> int:
@@ -163,6 +217,19 @@ def test_parts_that_nobody_reads_any_more_are_gone_but_for_the_newest() -> None:
         desk.encoder.parts(number, large_transaction(0x10, NOTES), desk.ids("notes"))
     gc.collect()
     assert sorted(number for number, _ in desk.encoder._cut) == [5, 6, 7, 8]
+
+
+def test_those_that_copy_a_shape_get_parts_of_their_own() -> None:
+    desk = Desk()
+    large = large_transaction(0x10, NOTES, TASKS)
+    live = desk.encoder.parts(0, large, desk.ids("notes"))
+    staged = desk.encoder.staged_parts(large, desk.notes.id)
+    assert desk.encoder.parts(0, large, desk.ids("notes")) is live
+    while not staged.is_complete:
+        staged.step()
+    frames = [message_of(staged.frame(i)) for i in range(len(staged))]
+    assert {frame["stage"] for frame in frames} == {True}
+    assert {part["shape"] for frame in frames for part in frame["parts"]} == {desk.notes.id}
 
 
 def test_a_spool_without_room_refuses_a_large_commit() -> None:

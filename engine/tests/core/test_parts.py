@@ -5,10 +5,14 @@ Method: cut at small bounds, read the frames as JSON and compare with what went 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.tests.core import pgoutput
 from engine.tests.core.bench import (
     NOTES,
     TASKS,
@@ -19,7 +23,7 @@ from engine.tests.core.bench import (
     transaction,
 )
 from engine.tests.core.spool import MemorySpool
-from tidewire.core.model.transaction import Transaction
+from tidewire.core.model.transaction import RowMessage, Transaction
 from tidewire.core.parts import ROWS_PER_STEP, CommitParts
 from tidewire.core.projection import Projection
 from tidewire.core.shape.index import ShapeIndex
@@ -77,13 +81,80 @@ def test_put_together_the_parts_are_what_the_reader_may_see_of_the_commit(
 
 
 @given(st.integers(1, 60), st.integers(50, 400))
-def test_a_part_ends_with_the_change_that_fills_it(count: int, part_bytes: int) -> None:
-    source = transaction(0x10, *(NOTES.insert(100 + i, "x" * 20) for i in range(count)))
-    parts, _ = cut(source, (NOTES,), part_bytes=part_bytes, spool=MemorySpool())
-    change = len('["i",[100,"xxxxxxxxxxxxxxxxxxxx"]]')
-    each = -(-part_bytes // change)
+def test_a_part_ends_with_the_row_that_fills_it(count: int, part_bytes: int) -> None:
+    rows = [NOTES.insert(100 + i, "x" * 20) for i in range(count)]
+    parts, _ = cut(transaction(0x10, *rows), (NOTES,), part_bytes=part_bytes, spool=MemorySpool())
+    each = -(-part_bytes // len(rows[0][1]))
     sizes = [sum(len(p["changes"]) for p in frame["parts"]) for frame in complete(parts)]
     assert sizes == [each] * (count // each) + [count % each]
+
+
+def test_a_row_is_one_change_in_each_part() -> None:
+    relation, insert = NOTES.insert(1, "x")
+    eve = relation, pgoutput.update(1, [b"1", b"eve"])
+    gone = relation, pgoutput.delete(1, [b"1", None])
+    source = transaction(0x10, (relation, insert), eve, eve, eve, gone)
+    parts, _ = cut(source, (NOTES,), part_bytes=2 * len(insert), spool=MemorySpool())
+    told = [p["changes"] for frame in complete(parts) for p in frame["parts"]]
+    assert told == [[["i", [1, "eve"]]], [["u", [1], {"id": 1, "body": "eve"}]], [["d", [1]]]]
+
+
+def test_a_part_in_which_nothing_is_left_is_not_told() -> None:
+    relation, insert = NOTES.insert(1, "x")
+    gone = relation, pgoutput.delete(1, [b"1", None])
+    source = transaction(0x10, (relation, insert), gone, NOTES.insert(2))
+    size = len(insert) + len(gone[1])
+    parts, _ = cut(source, (NOTES,), part_bytes=size, spool=MemorySpool())
+    (frame,) = complete(parts)
+    assert (frame["part"], frame["last"]) == (0, True)
+    assert [p["changes"] for p in frame["parts"]] == [[["i", [2, "b"]]]]
+
+
+def test_staged_parts_are_commits_of_their_own() -> None:
+    index = ShapeIndex()
+    shape = index.acquire(NOTES.spec)
+    source = transaction(0x10, NOTES.insert(1), NOTES.insert(2))
+    for stage in (True, False):
+        file, shapes = MemorySpool().create(), frozenset({shape.id})
+        parts = CommitParts(source, shapes, Projection(index), file, part_bytes_max=1, stage=stage)
+        frames = complete(parts)
+        assert [frame.get("stage") for frame in frames] == ([True] * 2 if stage else [None] * 3)
+        assert [frame.get("part") for frame in frames] == ([None] * 2 if stage else [0, 1, 2])
+        assert [frame.get("last") for frame in frames] == (
+            [None] * 2 if stage else [False, False, True]
+        )
+
+
+class _LostSpool:
+    """Messages of a transaction whose file cannot be read any more."""
+
+    def __init__(self, *rows: RowMessage) -> None:
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[RowMessage]:
+        yield from self._rows
+        raise SpoolError("the spool lost bytes")
+
+
+def test_rows_that_can_no_longer_be_read_do_not_end_the_commit() -> None:
+    rows = _LostSpool(NOTES.insert(1))
+    source = msgspec.structs.replace(transaction(0x10, NOTES.insert(1)), messages=rows)
+    parts, _ = cut(source, (NOTES,), part_bytes=1000, spool=MemorySpool())
+    for _ in range(2):
+        with pytest.raises(SpoolError, match="lost"):
+            parts.step()
+    assert (len(parts), parts.is_complete) == (0, False)
+
+
+def test_a_shape_that_does_not_fit_is_named_while_the_parts_are_made() -> None:
+    changed = make_table("notes", NOTES.relation.oid, ("id", "title"))
+    source = transaction(0x10, NOTES.insert(1), changed.insert(1), NOTES.insert(2))
+    parts, mine = cut(source, (NOTES,), part_bytes=1, spool=MemorySpool())
+    parts.step()
+    assert parts.unfit == set()
+    frames = complete(parts)
+    assert parts.unfit == set(mine)
+    assert [len(frame["parts"]) for frame in frames] == [1, 0], "nor is the rest told"
 
 
 def test_a_part_is_ready_before_the_rest_of_the_commit_was_looked_at() -> None:

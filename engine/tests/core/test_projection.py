@@ -18,11 +18,9 @@ from tidewire.core.model.change import UNCHANGED, Row
 from tidewire.core.model.lsn import Lsn, Xid
 from tidewire.core.model.relation import Column, Identity, JsonForm, Relation
 from tidewire.core.model.transaction import RowMessage, Transaction
-from tidewire.core.projection import Projection, Seen, encode_effect
-from tidewire.core.shape.effect import Enter
+from tidewire.core.projection import Projection, Seen
 from tidewire.core.shape.index import ShapeIndex
 from tidewire.core.shape.shape import Shape, ShapeColumn, ShapeId, ShapeSpec
-from tidewire.core.wal.values import RowRenderer
 from tidewire.errors import DecodeError
 
 NAMES = ("id", "name", "note")
@@ -69,7 +67,6 @@ MOVED: Row = (b"2", b"ada", None)
             ["u", [1], {"id": 1, "name": "eve"}],
         ),
         (FULL, pgoutput.update(1, (b"1", b"eve", None), ROW, "O"), ["u", [1], {"name": "eve"}]),
-        (FULL, pgoutput.update(1, (b"1", b"ada", UNCHANGED), ROW, "O"), ["u", [1], {}]),
         (
             USERS,
             pgoutput.update(1, MOVED, (b"1", None, None)),
@@ -92,16 +89,41 @@ def test_each_message_is_the_change_that_the_wire_promises(
     assert see(relation, message) == [change]
 
 
-def test_changes_keep_the_order_of_the_transaction() -> None:
+def test_an_update_that_changes_none_of_the_columns_is_no_change() -> None:
+    same = pgoutput.update(1, (b"1", b"ada", UNCHANGED), ROW, "O")
+    assert see(FULL, same) == []
+    assert see(FULL, same, same) == []
+    note = pgoutput.update(1, (b"1", b"ada", b"x"), ROW, "O")
+    assert see(FULL, note, shape=spec(columns=("id", "name"))) == []
+    assert see(USERS, pgoutput.update(1, (b"1", b"ada", UNCHANGED))) == [
+        ["u", [1], {"id": 1, "name": "ada"}]
+    ], "without the old row nobody knows"
+
+
+def test_what_happens_to_one_row_is_one_change() -> None:
     found = see(USERS, pgoutput.delete(1, (b"1", None, None)), b"T\0\0\0\1", INSERT)
-    assert found == [["d", [1]], ["t"], ["i", [1, "ada", None]]]
+    assert found == [["t"], ["i", [1, "ada", None]]]
+    eve = pgoutput.update(1, (b"1", b"eve", UNCHANGED))
+    assert see(USERS, INSERT, eve) == [["i", [1, "eve", None]]]
+    assert see(USERS, INSERT, eve, pgoutput.delete(1, (b"1", None, None))) == []
+    assert see(USERS, pgoutput.delete(1, (b"1", None, None)), INSERT) == [
+        ["u", [1], {"id": 1, "name": "ada", "note": None}]
+    ]
+
+
+def test_rows_may_swap_their_keys() -> None:
+    moves = [(b"1", b"3"), (b"2", b"1"), (b"3", b"2")]
+    messages = [
+        pgoutput.update(1, (new, UNCHANGED, UNCHANGED), (old, None, None)) for old, new in moves
+    ]
+    assert see(USERS, *messages) == [["k", [2], [1], {"id": 1}], ["k", [1], [2], {"id": 2}]]
 
 
 def test_a_shape_sees_its_columns_only_and_in_its_order() -> None:
     narrow = spec(columns=("note", "id"))
     messages = [INSERT, pgoutput.update(1, (b"1", b"eve", b"x"), ROW, "O")]
     found = see(FULL, *messages, shape=narrow)
-    assert found == [["i", [None, 1]], ["u", [1], {"note": "x"}]]
+    assert found == [["i", ["x", 1]]]
 
 
 def test_a_key_need_not_be_among_the_columns() -> None:
@@ -119,11 +141,6 @@ def test_a_key_of_two_columns_is_a_pair() -> None:
     assert found == [["k", ["a", 1], ["b", 1], {"note": None}]]
 
 
-def test_a_row_that_enters_is_written_whole_whichever_way_it_came() -> None:
-    renderer = RowRenderer(USERS, (0, 1, 2), (0,))
-    assert [json.loads(encode_effect(Enter(ROW), renderer))] == see(USERS, INSERT)
-
-
 @chance
 @given(samples())
 def test_an_updated_row_reads_like_an_inserted_one(sample: Sample) -> None:
@@ -132,7 +149,10 @@ def test_an_updated_row_reads_like_an_inserted_one(sample: Sample) -> None:
     names = [column.name for column in relation.columns]
     row = (b"1", *sample.cells)
     shape = spec(columns=names, key=("key",))
-    inserted, updated = see(relation, pgoutput.insert(1, row), pgoutput.update(1, row), shape=shape)
+    (inserted,) = see(relation, pgoutput.insert(1, row), shape=shape)
+    (updated,) = see(relation, pgoutput.update(1, row), shape=shape)
+    (folded,) = see(relation, pgoutput.insert(1, row), pgoutput.update(1, row), shape=shape)
+    assert folded == inserted
     expected = [1, *(value.python for value in sample.row)]
     assert inserted == ["i", expected]
     assert updated == ["u", [1], dict(zip(names, expected, strict=True))]
@@ -160,20 +180,21 @@ def test_a_message_of_a_table_that_no_shape_covers_is_not_decoded() -> None:
     index.acquire(spec(oid=2))
     projection = Projection(index)
     assert projection.look(transaction((USERS, CORRUPT))).changes == {}
-    assert list(projection.walk(transaction((USERS, CORRUPT)), frozenset(), set())) == [None]
+    assert projection.look(transaction((USERS, CORRUPT), (USERS, CORRUPT))).changes == {}
 
 
-def test_a_walk_names_shape_after_shape_and_each_message_without_any() -> None:
+def test_a_sight_is_through_its_shapes_only_and_begins_anew_when_taken() -> None:
     index = ShapeIndex()
-    whole, narrow = index.acquire(spec()), index.acquire(spec(columns=("id",)))
+    index.acquire(spec())
+    narrow = index.acquire(spec(columns=("id",)))
     uncovered = msgspec.structs.replace(USERS, oid=2)
-    rows = transaction((USERS, INSERT), (uncovered, INSERT))
-    steps = Projection(index).walk(rows, frozenset({whole.id, narrow.id}), set())
-    assert list(steps) == [
-        (whole.id, b'["i",[1,"ada",null]]'),
-        (narrow.id, b'["i",[1]]'),
-        None,
-    ]
+    sight = Projection(index).sight([narrow.id])
+    assert sight.see((USERS, INSERT)) == len(INSERT)
+    assert sight.see((uncovered, INSERT)) == 0
+    assert sight.take() == {narrow.id: [b'["i",[1]]']}
+    assert sight.take() == {}
+    assert sight.see((USERS, pgoutput.delete(1, (b"1", None, None)))) > 0
+    assert sight.take() == {narrow.id: [b'["d",[1]]']}
 
 
 def test_a_shape_that_comes_or_goes_is_noticed_at_once() -> None:
@@ -188,6 +209,16 @@ def test_a_shape_that_comes_or_goes_is_noticed_at_once() -> None:
     index.release(first)
     seen.append(set(projection.look(row).changes))
     assert seen == [set(), {first.id}, {first.id, second.id}, {second.id}]
+
+
+def test_the_first_shape_after_the_last_has_gone_is_seen_as_itself() -> None:
+    index = ShapeIndex()
+    projection = Projection(index)
+    first = index.acquire(spec())
+    projection.look(transaction((USERS, INSERT)))
+    index.release(first)
+    second = index.acquire(spec(columns=("id",)))
+    assert projection.look(transaction((USERS, INSERT))).changes == {second.id: [b'["i",[1]]']}
 
 
 # --- versions of the table ---
@@ -220,14 +251,13 @@ def test_a_shape_that_the_table_does_not_fit_is_named_and_sees_nothing(
     shape, seen = look_at(relation, wanted)
     assert not seen.changes
     assert seen.unfit == {shape.id}
-    unfit: set[ShapeId] = set()
     index = ShapeIndex()
     index.acquire(wanted)
-    message = pgoutput.insert(1, [b"1"] * len(relation.columns))
-    assert list(
-        Projection(index).walk(transaction((relation, message)), frozenset({shape.id}), unfit)
-    ) == [None]
-    assert unfit == {shape.id}
+    sight = Projection(index).sight([shape.id])
+    for _ in range(2):
+        assert sight.see((relation, pgoutput.insert(1, [b"1"] * len(relation.columns)))) == 0
+    assert sight.take() == {}
+    assert sight.unfit == {shape.id}
 
 
 def test_a_column_that_got_another_type_does_not_fit() -> None:
@@ -254,19 +284,55 @@ def test_an_unfit_shape_does_not_take_its_neighbours_along() -> None:
 
 
 def test_each_row_is_read_with_the_version_that_wrote_it() -> None:
-    dropped = table(JsonForm.TEXT, JsonForm.NUMBER, names=("name", "id"), key=(1,))
     index = ShapeIndex()
     shape = index.acquire(spec(columns=("id", "name")))
     projection = Projection(index)
     later = pgoutput.insert(1, [b"eve", b"2"])
-    rows = transaction((USERS, INSERT), (dropped, later), (USERS, INSERT))
-    seen = projection.look(rows)
+    third = pgoutput.insert(1, [b"3", b"joe", None])
+    seen = projection.look(transaction((USERS, INSERT), (DROPPED, later), (USERS, third)))
     assert seen.changes[shape.id] == [
         b'["i",[1,"ada"]]',
         b'["i",[2,"eve"]]',
-        b'["i",[1,"ada"]]',
+        b'["i",[3,"joe"]]',
     ]
     assert seen.unfit == set()
+
+
+DROPPED = table(JsonForm.TEXT, JsonForm.NUMBER, names=("name", "id"), key=(1,))
+
+
+def test_a_row_that_changed_under_two_versions_is_one_change() -> None:
+    index = ShapeIndex()
+    shape = index.acquire(spec(columns=("id", "name")))
+    seen = Projection(index).look(
+        transaction((USERS, INSERT), (DROPPED, pgoutput.update(1, [b"eve", b"1"])))
+    )
+    assert seen.changes == {shape.id: [b'["i",[1,"eve"]]']}
+
+
+def test_a_shape_that_a_later_version_does_not_fit_sees_nothing_of_the_commit() -> None:
+    index = ShapeIndex()
+    lost, sound = index.acquire(spec()), index.acquire(spec(columns=("id",)))
+    later = pgoutput.insert(1, [b"eve", b"2"])
+    seen = Projection(index).look(transaction((USERS, INSERT), (DROPPED, later)))
+    assert seen.changes == {sound.id: [b'["i",[1]]', b'["i",[2]]']}
+    assert seen.unfit == {lost.id}
+
+
+def test_the_newest_versions_of_a_table_are_kept_ready() -> None:
+    index = ShapeIndex()
+    shape = index.acquire(spec())
+    projection = Projection(index)
+    versions = [msgspec.structs.replace(USERS) for _ in range(9)]
+    for version in versions:
+        projection.look(transaction((version, INSERT)))
+    kept = projection._lenses[1]
+    assert [lens.relation for lens in kept] == versions[:-5:-1]
+    projection.look(transaction((versions[-2], INSERT)))
+    assert projection._lenses[1][1] is kept[1]
+    index.release(shape)
+    projection.look(transaction((USERS, INSERT)))
+    assert projection._lenses == {}, "a table that nobody wants any more takes no memory"
 
 
 # --- what is not sound ---
@@ -288,6 +354,10 @@ def test_each_row_is_read_with_the_version_that_wrote_it() -> None:
 def test_a_message_that_is_not_sound_is_a_decode_error(relation: Relation, message: bytes) -> None:
     with pytest.raises(DecodeError):
         see(relation, message)
+    with pytest.raises(DecodeError):
+        see(relation, INSERT, message)
+    with pytest.raises(DecodeError):
+        see(relation, b"T\0\0\0\1", pgoutput.insert(1, [b"9", b"eve", None]), message)
 
 
 @pytest.mark.parametrize("form", JsonForm)

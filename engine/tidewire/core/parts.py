@@ -8,22 +8,25 @@ million rows never keeps the loop from others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from tidewire import limits
 from tidewire.core.model.spool import SpoolFile
 from tidewire.core.model.transaction import Transaction
 from tidewire.core.projection import Projection
 from tidewire.core.protocol.codec import encode_commit, encode_part, text_frame
 from tidewire.core.shape.shape import ShapeId
-from tidewire.errors import DecodeError
+from tidewire.errors import DecodeError, SpoolError
 
 # About 20 ms of decoding and encoding.
 ROWS_PER_STEP = 5_000
 
 
 class CommitParts:
-    """The frames of one large transaction for one set of shapes."""
+    """The frames of one large transaction for one set of shapes.
+
+    Within each frame there is at most one change for each row; over all frames there may be more.
+    With `stage` they are for clients that copy these shapes: nothing of that is visible yet, so
+    each frame is a commit of its own.
+    """
 
     def __init__(
         self,
@@ -33,18 +36,22 @@ class CommitParts:
         file: SpoolFile,
         *,
         part_bytes_max: int = limits.COMMIT_PART_BYTES,
+        stage: bool = False,
     ) -> None:
         self._transaction = transaction
-        self.unfit: set[ShapeId] = set()
+        self._rows = iter(transaction.messages)
+        self._sight = projection.sight(shapes)
+        self.unfit = self._sight.unfit
         """Shapes that cannot be continued here, as far as the rows were seen."""
-        self._changes: Iterator[tuple[ShapeId, bytes] | None]
-        self._changes = projection.walk(transaction, shapes, self.unfit)
         self._file = file
         self._part_bytes_max = part_bytes_max
+        self._stage = stage
         self._places: list[tuple[int, int]] = []
-        self._open: dict[ShapeId, list[bytes]] = {}
-        self._open_bytes = 0
-        self._problem: DecodeError | None = None
+        self._seen_bytes = 0
+        self._frame = b""
+        """A part that is made and not written yet: the spool may be full."""
+        self._problem: DecodeError | SpoolError | None = None
+        self._is_read = False
         self.is_complete = False
 
     def __len__(self) -> int:
@@ -60,36 +67,43 @@ class CommitParts:
 
         Raises SpoolError when the spool has no room, and DecodeError.
         """
-        for _ in range(ROWS_PER_STEP):
-            if self._problem is not None:
-                raise self._problem  # an iterator that has failed looks like one that has ended
+        if self._problem is not None:
+            raise self._problem  # rows that could not be read look like rows that have ended
+        if not self._frame:
             try:
-                found = next(self._changes)
-            except StopIteration:
-                self._finish()
-                return
-            except DecodeError as error:
+                self._read()
+            except (DecodeError, SpoolError) as error:
                 self._problem = error
                 raise
-            if found is not None and self._take(*found):
+        if self._frame:
+            self._places.append((self._file.append(self._frame), len(self._frame)))
+            self._frame = b""
+        self.is_complete = self._is_read
+
+    def _read(self) -> None:
+        for _ in range(ROWS_PER_STEP):
+            row = next(self._rows, None)
+            if row is None:
+                self._is_read = True
+                self._make(is_last=True)
+                return
+            self._seen_bytes += self._sight.see(row)
+            if self._seen_bytes >= self._part_bytes_max:
+                self._make(is_last=False)
                 return
 
-    def _take(self, shape: ShapeId, change: bytes) -> bool:
-        self._open.setdefault(shape, []).append(change)
-        self._open_bytes += len(change)
-        if self._open_bytes < self._part_bytes_max:
-            return False
-        self._write(is_last=False)
-        return True
-
-    def _finish(self) -> None:
-        if self._open or self._places:
-            self._write(is_last=True)
-        self.is_complete = True
-
-    def _write(self, *, is_last: bool) -> None:
-        parts = [encode_part(shape, changes) for shape, changes in self._open.items()]
-        payload = encode_commit(self._transaction, parts, part=len(self._places), last=is_last)
-        frame = text_frame(payload)
-        self._places.append((self._file.append(frame), len(frame)))
-        self._open, self._open_bytes = {}, 0
+    def _make(self, *, is_last: bool) -> None:
+        """Make a part of what was seen since the last one."""
+        self._seen_bytes = 0
+        changes = self._sight.take()
+        is_end = is_last and bool(self._places) and not self._stage
+        if not changes and not is_end:
+            return
+        payload = encode_commit(
+            self._transaction,
+            [encode_part(shape, its) for shape, its in changes.items()],
+            part=None if self._stage else len(self._places),
+            last=is_last,
+            stage=self._stage,
+        )
+        self._frame = text_frame(payload)

@@ -1,6 +1,6 @@
 """A shape: which rows and columns of which table a client sees.
 
-So far every shape is a whole table. Equal shapes are one shape, under one short name on the wire,
+Equal shapes are one shape, under one short name on the wire,
 so that one encoded frame serves all its subscribers.
 """
 
@@ -10,6 +10,8 @@ from typing import NewType
 
 import msgspec
 
+from tidewire.core.shape.predicate import Predicate
+
 ShapeId = NewType("ShapeId", str)
 
 
@@ -17,11 +19,13 @@ class ShapeColumn(msgspec.Struct, frozen=True):
     """One column as clients see it: a name and the name of its type, for their parsers.
 
     `type_oid` is that of the catalog, to notice when the column gets another type; 0 is any.
+    `as_text` tells that a snapshot has to cast it, to read the same as in the write-ahead log.
     """
 
     name: str
     type_name: str
     type_oid: int = 0
+    as_text: bool = False
 
 
 class ShapeSpec(msgspec.Struct, frozen=True):
@@ -32,6 +36,9 @@ class ShapeSpec(msgspec.Struct, frozen=True):
     table: str
     columns: tuple[ShapeColumn, ...]
     key: tuple[str, ...]
+    is_partitioned: bool = False
+    where: Predicate | None = None
+    """None: all rows."""
 
 
 class Shape(msgspec.Struct, frozen=True):
