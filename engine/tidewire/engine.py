@@ -6,6 +6,8 @@
     report      tells the walsender that we live, and how far its slot may move
     serve       the one port
     watch       once a second: what is due
+    settle      once a second: may the slot let go of what has left the log?
+    copies      one task for each table that is copied now
 
 Shutdown, in this order: stop accepting, close the connections with 1012, end the stream (which
 frees the slot but keeps it), close the database connection.
@@ -49,10 +51,12 @@ from tidewire.postgres.slot import (
     is_synchronous_standby,
     publication_name,
 )
+from tidewire.postgres.snapshot import TableSnapshot
 from tidewire.server.admission import Admission
 from tidewire.server.app import App
 from tidewire.server.auth import Tokens
 from tidewire.server.listener import Listener
+from tidewire.snapshots import Snapshots
 from tidewire.spool.file import FileSpool
 from tidewire.subscriptions import Subscriptions
 from tidewire.telemetry import Metrics
@@ -82,7 +86,16 @@ class Engine:
         self._database = Database(config.database_url)
         spool = FileSpool(Path(config.spool_dir) if config.spool_dir else None)
         self._spool = spool
-        self.hub = Hub(spool, schedule=self._schedule_turn)
+        self.hub = Hub(
+            spool,
+            schedule=self._schedule_turn,
+            copy=lambda copy, spec: self._start(self._snapshots.copy(copy, spec)),
+            nudge=lambda: self._ask_progress(LSN_ZERO),
+            name=secrets.token_hex(4),
+        )
+        self._snapshots = Snapshots(
+            self.hub, open=lambda spec: TableSnapshot.open(config.database_url, spec)
+        )
         catalog = Catalog(self._database, config.deployment, config.tables)
         self._subscriptions = Subscriptions(
             self.hub, resolve=catalog.resolve, nudge=lambda: self._ask_progress(LSN_ZERO)
@@ -121,7 +134,7 @@ class Engine:
             raise
         await self._tasks.__aenter__()
         self._serving = self._tasks.create_task(self._listener.run_until_stopped(), name="serve")
-        for work in (self._replicate(), self._report(), self._watch()):
+        for work in (self._replicate(), self._report(), self._watch(), self._settle()):
             self._start(work)
         _log.info("serving on %s", self.url)
         return self
@@ -148,7 +161,8 @@ class Engine:
         slot = self._slot = await ensure_slot(self._database, self.config.deployment)
         async with Replication(self.config.database_url) as replication:
             identity = await replication.identify()
-        self.hub.restart(epoch_of(identity.system_id, identity.timeline, slot.name), slot.confirmed)
+        epoch = epoch_of(identity.system_id, identity.timeline, slot.name)
+        self.hub.restart(epoch, slot.confirmed, slot.horizon)
 
     @property
     def url(self) -> str:
@@ -218,12 +232,13 @@ class Engine:
                 await self._follow(replication, rejoin)
             finally:
                 self._replication = None
+                self.hub.interrupt()
 
     async def _begin(self, replication: Replication, identity: Identity) -> Rejoin:
         slot = await ensure_slot(self._database, self.config.deployment)
         epoch = epoch_of(identity.system_id, identity.timeline, slot.name)
         if epoch != self.hub.epoch:
-            self.hub.restart(epoch, slot.confirmed)
+            self.hub.restart(epoch, slot.confirmed, slot.horizon)
         rejoin = Rejoin(self.hub.history)
         if identity.flushed < self.hub.history.progress:
             raise BrokenHistory("the database is at an earlier position than before")
@@ -288,11 +303,11 @@ class Engine:
             _log.debug("report: %s", error)  # the reader sees the same and deals with it
 
     def _releasable(self) -> Lsn:
-        floor = self.hub.history.floor
-        if self._replication is None or floor <= self._confirmed:
+        settled = self.hub.history.settled
+        if self._replication is None or settled <= self._confirmed:
             return LSN_ZERO
-        self._confirmed = floor
-        return floor
+        self._confirmed = settled
+        return settled
 
     async def _watch(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -301,6 +316,17 @@ class Engine:
             self.hub.tick(clock())
             if self._listener is not None:
                 self._listener.sweep(clock())
+
+    async def _settle(self) -> None:
+        # What has left the log is let go of in the slot once the database shows it to everybody.
+        while True:
+            await asyncio.sleep(limits.PROGRESS_S)
+            if not self.hub.history.has_unsettled or self._replication is None:
+                continue
+            try:
+                self.hub.history.settle(await self._database.snapshot())
+            except DatabaseError as error:
+                _log.debug("settle: %s", error)  # the next second is another chance
 
     # --- what connections ask ---
 
@@ -356,6 +382,7 @@ class Engine:
     def _expose(self) -> None:
         hub, gauge = self.hub, self.metrics.gauge
         gauge("connections", "WebSockets that are open.", lambda: len(hub.sessions))
+        gauge("copies", "Copies of tables in the spool.", lambda: len(hub.copies))
         gauge("shapes", "Shapes that somebody has.", lambda: len(hub.index))
         gauge("log_commits", "Commits in the log.", lambda: hub.history.next - hub.history.first)
         gauge("log_bytes", "Bytes that the log takes.", lambda: hub.history.bytes)

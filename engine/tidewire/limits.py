@@ -47,6 +47,20 @@ COMMIT_PART_BYTES: Final = 256 * KIB
 # Commits that one session looks at before others get their turn.
 CATCHUP_COMMITS: Final = 500
 
+# --- copies of tables ---
+# Rows of a copy go out in chunks of about this size: a frame of its own, one acknowledgement unit.
+CHUNK_BYTES: Final = 64 * KIB
+# A copy in the spool, rows and the commits since; a table beyond it cannot be copied.
+COPY_BYTES: Final = 4096 * MIB
+# Tables that are copied at the same time: each takes a connection and a snapshot of the database.
+COPIES_AT_ONCE: Final = 4
+# A copy outlives its last reader by so long, for clients that lost their connection.
+COPY_KEEP_S: Final = 60.0
+# A copy that cannot begin (the database is away, the log is behind) is tried again for so long.
+COPY_RETRY_S: Final = 60.0
+# A snapshot of the database holds back vacuum: the copy is given up after so long.
+COPY_S: Final = 3_600.0
+
 # --- one connection ---
 # Bytes under way to a client that it has not acknowledged: enough for 100 Mbit/s at 80 ms.
 WINDOW_BYTES: Final = 1 * MIB
@@ -62,6 +76,12 @@ INBOUND_FRAMES_PER_S: Final = 200.0
 INBOUND_FRAMES_BURST: Final = 400.0
 # Shapes of one connection, and shapes in one frame.
 SHAPES_PER_SESSION: Final = 100
+# A condition, its parameters and the columns of one shape.
+WHERE_CHARS: Final = 10_000
+PARAMS: Final = 1_000
+COLUMNS: Final = 1_600
+# Positions that one connection waits for at a time.
+WAITS: Final = 100
 # A whole HTTP request, handshakes included, must come within this time.
 REQUEST_S: Final = 10.0
 # `hello` must come within this time after the handshake.
@@ -79,6 +99,14 @@ CLOSE_REASON_BYTES: Final = 123
 # Names that clients choose: ids of shapes, client ids.
 NAME_CHARS: Final = 200
 
+# --- conditions ---
+# Parentheses, NOT, and AND within OR: far from the end of Python's stack and of its parser's.
+WHERE_DEPTH: Final = 32
+# Constants of one IN or ANY.
+WHERE_VALUES: Final = 10_000
+# A pattern of LIKE, which is searched for in every row.
+LIKE_CHARS: Final = 1_000
+
 # --- the node ---
 CONNECTIONS: Final = 20_000
 # Progress without rows is told at most this often.
@@ -87,12 +115,22 @@ PROGRESS_S: Final = 1.0
 # --- the Python client ---
 # Commits that wait for a consumer; beyond that it is told that it lagged.
 CLIENT_COMMITS: Final = 10_000
+# The same in changes of rows; a single commit may be larger.
+CLIENT_CHANGES: Final = 500_000
+# A subscription that the server cannot take now is asked for again for so long, before it fails.
+SUBSCRIBE_S: Final = 30.0
+# Waiting for a position: the rows of a commit are usually there in milliseconds.
+WAIT_FOR_S: Final = 10.0
+# Positions that are asked for per second; the others are told with the progress of each second.
+WAITS_PER_S: Final = 50.0
 # One message of the server; a part of a commit plus its envelope, with room.
 CLIENT_MESSAGE_BYTES: Final = 64 * MIB
 
 assert FEEDBACK_S * 1000 * 3 <= WAL_SENDER_TIMEOUT_MS, "a leader must not lose its slot by chance"
 assert HEARTBEAT_S < 60, "proxies cut idle connections after 60 s"
 assert COMMIT_PART_BYTES * 2 <= WINDOW_BYTES, "a window must hold more than one part"
+assert WAITS_PER_S * 2 <= INBOUND_FRAMES_PER_S, "a client that waits is no flood"
+assert CHUNK_BYTES * 4 <= WINDOW_BYTES, "a window must hold several chunks"
 assert WINDOW_MARK_BYTES * 8 <= WINDOW_BYTES, "acknowledgements must be finer than the window"
 assert LOG_BYTES <= 256 * MIB, "a restart re-reads the window: 0.25 s per 100 MB at hand-over"
 assert TRANSACTION_MEMORY_BYTES * 4 <= LOG_BYTES, "the log must hold more than one transaction"

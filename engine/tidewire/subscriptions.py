@@ -33,7 +33,7 @@ class Subscriptions:
         self,
         hub: Hub,
         *,
-        resolve: Callable[[str], Awaitable[tuple[ShapeSpec, Lsn, bool]]],
+        resolve: Callable[[frames.ShapeRequest], Awaitable[tuple[ShapeSpec, Lsn, bool]]],
         nudge: Callable[[], None],
     ) -> None:
         self._hub = hub
@@ -71,10 +71,9 @@ class Subscriptions:
                 reached.set()
 
     async def _resolve_one(self, request: frames.ShapeRequest) -> tuple[ShapeSpec, bool]:
-        if request.where is not None or request.params is not None or request.columns is not None:
-            raise SyncError("not_supported", "shapes are whole tables so far: no where, no columns")
-        spec, position, is_new = await self._resolve(request.table)
-        if request.start is None or is_new:
+        spec, position, is_new = await self._resolve(request)
+        # A copy has its own way to meet the log; who takes no rows begins behind the present.
+        if not request.initial and (request.start is None or is_new):
             await self._reach(position)
         return spec, is_new
 

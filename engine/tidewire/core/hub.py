@@ -9,53 +9,85 @@ and reads the log at its own pace until it is at the tail again::
                  |  ^
                ahead                    its cursor is beyond what this node has read so far
 
-Nobody waits for anybody: bounded memory per session, and one that falls off the log is told so.
+Subscriptions that start from nothing stand on a *stage* beside the cursor: they read copies, and
+join the live ones where both have met. Nobody waits for anybody: bounded memory per session, and
+one that falls off the log is told so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Literal, assert_never
+from typing import assert_never
 
 from tidewire import limits
-from tidewire.core.audience import Audience, Audiences
+from tidewire.core.catchup import CatchUp
+from tidewire.core.copies import Copies
 from tidewire.core.encoder import EncodedCommit, Encoder
-from tidewire.core.model.lsn import Lsn, format_lsn, parse_lsn
+from tidewire.core.joining import Joining, Wanted
+from tidewire.core.live import Live
+from tidewire.core.model.lsn import Lsn, parse_lsn
 from tidewire.core.model.spool import Spool
 from tidewire.core.model.transaction import Transaction
 from tidewire.core.protocol import frames
-from tidewire.core.protocol.codec import encode, text_frame
-from tidewire.core.session.server import Node, ServerSession, State
+from tidewire.core.protocol.codec import encode_up_to_date
+from tidewire.core.session.node import Node
+from tidewire.core.session.server import ServerSession, State
 from tidewire.core.shape.index import ShapeIndex
-from tidewire.core.shape.shape import Shape, ShapeId, ShapeSpec
-from tidewire.core.stream.cursor import Cursor
-from tidewire.core.stream.history import History, Place
+from tidewire.core.shape.shape import ShapeSpec
+from tidewire.core.stream.copy import Copy
+from tidewire.core.stream.history import History
+from tidewire.core.stream.splice import Snapshot
 from tidewire.errors import DecodeError, SpoolError
 
-ResetReason = Literal["lagged", "other_history", "schema_changed"]
 Asked = Sequence[frames.ShapeRequest]
 
 
 class Hub:
     """Deliver transactions to sessions, and answer what sessions ask.
 
-    `schedule` is called when `turn` has work to do: the shell calls `turn` soon after.
+    `schedule` is called when `turn` has work to do: the shell calls `turn` soon after. `copy` is
+    called when a table has to be copied: the shell answers with `splice` and then to `copies`.
+    `nudge` asks the stream for its position. `name` differs from that of every other node, and of
+    this one before: the names of copies begin with it.
     """
 
-    def __init__(self, spool: Spool, *, schedule: Callable[[], None]) -> None:
-        self.epoch = ""
-        self.history = History()
+    def __init__(
+        self,
+        spool: Spool,
+        *,
+        schedule: Callable[[], None],
+        copy: Callable[[Copy, ShapeSpec], None],
+        nudge: Callable[[], None],
+        name: str,
+        log_bytes: int = limits.LOG_BYTES,
+    ) -> None:
+        self.history = History(bytes_max=log_bytes)
         self.index = ShapeIndex()
         self.sessions: dict[ServerSession, None] = {}
         self._schedule = schedule
+        self._nudge = nudge
         self._encoder = Encoder(self.index, spool)
-        self._audiences = Audiences()
+        self._live = Live(self._fall_behind)
+        self._catch_up = CatchUp(self._encoder)
+        self.copies = Copies(
+            self.index,
+            self._encoder,
+            spool,
+            name=name,
+            start=copy,
+            wake=self._wake,
+            fail=self._fail_copy,
+        )
+        self._joining = Joining(self.history, self.index, self._live, self.copies, self._wake)
         self._ready: dict[ServerSession, None] = {}
-        self._ahead: dict[ServerSession, Cursor] = {}
-        self._effort = 0
-        """Commits looked at in this turn."""
-        self._running: dict[Audience, None] = {}
-        """Audiences whose run is not handed out yet; empty between two deliveries."""
+        self._waiting: dict[ServerSession, None] = {}
+        """Sessions that have asked to be told of positions."""
+        self._is_planned = False
+
+    @property
+    def epoch(self) -> str:
+        """Name the history that positions belong to."""
+        return self.history.epoch
 
     # --- the life of a session ---
 
@@ -66,11 +98,9 @@ class Hub:
     def leave(self, session: ServerSession) -> None:
         """Forget a session and all it had."""
         self.sessions.pop(session, None)
-        self._audiences.leave(session)
+        self._joining.leave(session)
         self._ready.pop(session, None)
-        self._ahead.pop(session, None)
-        for shape in session.shapes.values():
-            self.index.release(shape)
+        self._waiting.pop(session, None)
         session.retire()
 
     def receive(self, session: ServerSession, payload: bytes, now: float) -> Asked:
@@ -86,9 +116,14 @@ class Hub:
                 asked = [shape for shape in sound if session.reserve(shape)]
             case frames.Unsubscribe(id=id):
                 if session.give_up(id):
-                    self._change_shapes(session, remove=[id])
+                    self._joining.remove(session, [id])
+                self._go_on(session)
             case frames.Ack():
                 self._wake(session)
+            case frames.Wait():
+                self._waiting[session] = None
+                self._nudge()
+                self._answer(session)
             case None:
                 pass
             case _:
@@ -102,90 +137,27 @@ class Hub:
         """Answer a subscription that cannot be."""
         if session.settle(request):
             session.refuse(code, text, request.id)
+            self._go_on(session)
             session.flush()
 
     def join(
-        self,
-        session: ServerSession,
-        shapes: Iterable[tuple[frames.ShapeRequest, ShapeSpec]],
-        *,
-        fresh: Collection[str] = (),
+        self, session: ServerSession, shapes: Iterable[Wanted], *, fresh: Collection[str] = ()
     ) -> None:
-        """Make subscriptions live together, or let them catch up from where the client left off.
+        """Accept subscriptions; see `Joining` for where they begin.
 
         Those in `fresh` cannot be continued: their table is in the stream only since now.
         """
         wanted = [(request, spec) for request, spec in shapes if session.settle(request)]
         if session.state is not State.OPEN or not wanted:
             return
-        is_first, held = not session.shapes, session.shape_ids
-        add = {request.id: self.index.acquire(spec) for request, spec in wanted}
-        self._change_shapes(session, add=add)
-        for request, _ in wanted:
-            session.send_subscribed(request, add[request.id])
-        resumed = [request for request, _ in wanted if request.start]
-        going_on = [request for request in resumed if is_first and request.id not in fresh]
-        if is_first:
-            self._place(session, {request.start for request in going_on if request.start})
-        # What the session still has to read from before now is for these shapes only.
-        continued = held.union(add[request.id].id for request in going_on)
-        session.since.update(
-            (shape.id, self.history.next) for shape in add.values() if shape.id not in continued
-        )
-        for request in resumed:
-            # One session has one cursor, and it has left that position already.
-            if request not in going_on:
-                self._reset(session, "other_history", add[request.id])
-        self._wake(session)
+        self._joining.join(session, wanted, fresh)
+        self._go_on(session)
         session.flush()
 
-    def _place(self, session: ServerSession, starts: set[frames.From]) -> None:
-        self._ahead.pop(session, None)
-        session.stand_at(self.history.next)
-        if not starts:
-            return
-        cursor = _cursor(starts.pop())
-        if starts or cursor.epoch != self.epoch:
-            self._reset(session, "other_history")
-        else:
-            self._locate(session, cursor)
-
-    def _locate(self, session: ServerSession, cursor: Cursor) -> None:
-        place, number = self.history.locate(cursor.lsn, cursor.tag)
-        match place:
-            case Place.FOUND:
-                session.stand_at(number)
-            case Place.AHEAD:
-                self._ahead[session] = cursor
-                self._ready.pop(session, None)
-            case Place.LOST:
-                self._reset(session, "lagged")
-            case Place.FOREIGN:
-                self._reset(session, "other_history")
-            case _:
-                assert_never(place)
-
-    def _reset(
-        self, session: ServerSession, reason: ResetReason, shape: Shape | None = None
-    ) -> None:
-        name = shape.id if shape else None
-        session.send(frames.Reset(reason=reason, epoch=self.epoch, shape=name))
-
-    def _change_shapes(
-        self,
-        session: ServerSession,
-        *,
-        add: dict[str, Shape] | None = None,
-        remove: Iterable[str] = (),
-    ) -> None:
-        was_live = session.is_live
-        self._audiences.leave(session)
-        for id in remove:
-            self.index.release(session.shapes.pop(id))
-        session.shapes.update(add or {})
-        session.shape_ids = frozenset(shape.id for shape in session.shapes.values())
-        session.stand_at(self.history.next if was_live else session.number)
+    def _go_on(self, session: ServerSession) -> None:
+        # While it was not clear where a subscription begins, the session has waited for that.
         self._wake(session)
+        self._answer(session)
 
     # --- commits ---
 
@@ -198,91 +170,76 @@ class Hub:
             for transaction in transactions:
                 self._deliver_one(transaction, now)
         finally:
-            self._settle_runs()
-            self._settle_ahead()
+            self._live.settle()
+            self._note_progress()
 
     def _deliver_one(self, transaction: Transaction, now: float) -> None:
         if transaction.size > limits.COMMIT_PART_BYTES:
-            self._settle_runs()
-            self._step_back(self.history.append(transaction, now))
+            self._live.step_back(self.history.append(transaction, now))
             return
         encoded = self._encoder.encode(transaction)
         number = self.history.append(transaction, now)
         if encoded.parts or encoded.unfit:
             self._encoder.remember(number, encoded)
-            self._spread(number, transaction.lsn, encoded)
+            self._live.spread(number, transaction.lsn, encoded)
+            if encoded.unfit:
+                self._end_unfit(encoded)
 
-    def _spread(self, number: int, lsn: Lsn, encoded: EncodedCommit) -> None:
-        for audience in self._audiences.touched_by(encoded.parts):
-            frame = encoded.frame(audience.shapes)
-            assert frame is not None, "the audience is touched"
-            audience.add(number, lsn, frame)
-            self._running[audience] = None
-            if audience.run_bytes >= limits.WINDOW_MARK_BYTES:
-                self._settle(audience)
-        if encoded.unfit:
-            self._settle_runs()
-            for audience in self._audiences.touched_by(encoded.unfit):
-                for session in list(audience.members):
-                    self._take_away(session, encoded.unfit)
-                    session.flush()
-
-    def _settle_runs(self) -> None:
-        for audience in list(self._running):
-            self._settle(audience)
-
-    def _settle(self, audience: Audience) -> None:
-        del self._running[audience]
-        for session in audience.settle():
-            self._fall_behind(session, audience.run_number)
-
-    def _step_back(self, number: int) -> None:
-        # A large commit is read part by part: all live sessions leave the tail for it.
-        for audience in self._audiences:
-            for session in list(audience.members):
-                self._fall_behind(session, number)
+    def _end_unfit(self, encoded: EncodedCommit) -> None:
+        self._live.settle()
+        for session in self._live.touched_by(encoded.unfit):
+            self._joining.take_away(session, encoded.unfit)
+            session.flush()
 
     def _fall_behind(self, session: ServerSession, number: int) -> None:
-        self._audiences.leave(session)
+        self._live.leave(session)
         session.stand_at(number)
         self._wake(session)
 
     def advance(self, progress: Lsn) -> None:
         """Note that all commits that end at or below this position were delivered."""
         self.history.advance(progress)
-        self._settle_ahead()
+        self._note_progress()
 
-    def restart(self, epoch: str, floor: Lsn) -> None:
+    def restart(self, epoch: str, floor: Lsn, horizon: int = 0) -> None:
         """Begin a new history: whatever clients have belongs to another one."""
-        self.epoch = epoch
-        self.history = History(floor)
+        self.history.restart(epoch, floor, horizon)
         self._encoder.forget()
-        self._ahead.clear()
+        self.copies.clear()
         for session in list(self.sessions):
-            session.since.clear()  # numbers begin anew
             if session.state is State.OPEN:
-                self._reset(session, "other_history")  # also tells the epoch
-                self._fall_behind(session, self.history.next)
+                self._joining.start_over(session, "other_history")  # also tells the epoch
                 session.flush()
 
-    def _settle_ahead(self) -> None:
-        for session, cursor in list(self._ahead.items()):
-            if cursor.lsn <= self.history.progress:
-                del self._ahead[session]
-                session.stand_at(self.history.next)
-                self._locate(session, cursor)
-                self._wake(session)
+    def interrupt(self) -> None:
+        """Note that the stream has ended: what it has not told for sure may be lost."""
+        self.copies.interrupt(self.history.progress)
 
-    def _take_away(self, session: ServerSession, unfit: Collection[ShapeId]) -> bool:
-        """End the subscriptions of a session that do not fit their table any more."""
-        lost = [id for id, shape in session.shapes.items() if shape.id in unfit]
-        for id in lost:
-            self._reset(session, "schema_changed", session.shapes[id])
-        if lost:
-            self._change_shapes(session, remove=lost)
-        return bool(lost)
+    def _note_progress(self) -> None:
+        self._joining.settle_ahead()
+        for session in self.copies.all_readers():
+            self._wake(session)
+        for session in list(self._waiting):
+            self._answer(session)
 
-    # --- sessions that read the log ---
+    def _answer(self, session: ServerSession) -> None:
+        if self._joining.is_at_tail(session) and session.reach(self.history.progress):
+            session.outbox.push(encode_up_to_date(self.history.progress, self.history.tag))
+            session.flush()
+        if not session.waits:
+            self._waiting.pop(session, None)
+
+    # --- copies ---
+
+    def splice(self, copy: Copy, snapshot: Snapshot, until: Lsn) -> bool:
+        """Take the snapshot that a copy is made from; False when it has to be another one."""
+        self.history.settle(snapshot)
+        return self.copies.splice(copy, snapshot, until, self.history)
+
+    def _fail_copy(self, copy: Copy, code: str, text: str) -> None:
+        self._joining.fail(copy, code, text)
+
+    # --- sessions that read ---
 
     def stall(self, session: ServerSession, is_blocked: bool, now: float) -> None:
         """Note that the socket of a session takes nothing more, or takes again."""
@@ -291,94 +248,81 @@ class Hub:
             self._wake(session)
 
     def turn(self) -> None:
-        """Let every session that is behind and can go on read a bounded piece of the log."""
+        """Let every session and copy that can go on read a bounded piece of the log."""
+        self._is_planned = False
+        self.copies.follow(self.history, limits.CATCHUP_COMMITS)
+        if self.copies.has_news(self.history):
+            self._plan()
         ready, self._ready = self._ready, {}
-        self._effort = 0
+        self._catch_up.effort = 0
         for session in ready:
-            if self._effort >= limits.CATCHUP_COMMITS:
+            if self._catch_up.effort >= limits.CATCHUP_COMMITS:
                 self._wake(session)  # enough for one turn: others want the loop
                 continue
             try:
-                self._read_log(session)
+                self._serve(session)
             except SpoolError as error:
                 session.close("overloaded", str(error))
             except DecodeError as error:
                 session.close("internal", f"the log cannot be read: {error}")
             session.flush()
 
-    def _wake(self, session: ServerSession) -> None:
-        if session.is_live or not session.shapes or session in self._ahead:
-            return
-        if not self._ready:
+    def _plan(self) -> None:
+        if not self._is_planned:
+            self._is_planned = True
             self._schedule()
-        self._ready[session] = None
 
-    def _read_log(self, session: ServerSession) -> None:
-        while self._effort < limits.CATCHUP_COMMITS:
-            if session.state is not State.OPEN or session.is_live or not session.shapes:
+    def _wake(self, session: ServerSession) -> None:
+        is_idle = session.is_live or not session.shapes
+        if (is_idle and not session.stages) or self._joining.is_ahead(session):
+            return
+        self._ready[session] = None
+        self._plan()
+
+    def _serve(self, session: ServerSession) -> None:
+        """Send a session what it can take, from the log and from copies by turns."""
+        while self._catch_up.effort < limits.CATCHUP_COMMITS:
+            if session.state is not State.OPEN or self._joining.is_ahead(session):
                 return
-            if session.number < self.history.first:
-                self._reset(session, "lagged")
-                session.stand_at(self.history.next)
-            if session.number == self.history.next:
-                self._go_live(session)
+            has_read = self._read_log(session)
+            if self._joining.feed(session):
+                self._catch_up.effort += 1
+            elif not has_read:
                 return
-            if not session.outbox.has_room:
-                return
-            self._send_next(session)
         self._wake(session)
 
-    def _send_next(self, session: ServerSession) -> None:
-        self._effort += 1
-        transaction = self.history.at(session.number)
-        if transaction.size > limits.COMMIT_PART_BYTES:
-            self._send_part(session, transaction)
-            return
-        encoded = self._encoder.recall(session.number, transaction)
-        if encoded.unfit and self._take_away(session, encoded.unfit):
-            return
-        if frame := encoded.frame(session.shapes_at(session.number)):
-            session.outbox.push_counted(frame)
-        session.number += 1
-
-    def _send_part(self, session: ServerSession, transaction: Transaction) -> None:
-        parts = session.cut
-        if parts is None:
-            shapes = session.shapes_at(session.number)
-            parts = self._encoder.parts(session.number, transaction, shapes)
-            session.cut = parts
-        if session.part == len(parts) and not parts.is_complete:
-            parts.step()
-            self._effort += limits.CATCHUP_COMMITS  # as much as one turn may take
-        if parts.unfit and self._take_away(session, parts.unfit):
-            return
-        if session.part < len(parts):
-            session.outbox.push_counted(parts.frame(session.part))
-            session.part += 1
-        if session.part == len(parts) and parts.is_complete:
-            session.stand_at(session.number + 1)
+    def _read_log(self, session: ServerSession) -> bool:
+        if session.is_live or not session.shapes:
+            return False
+        if session.number < self.history.first:
+            self._joining.start_over(session, "lagged")
+            return True
+        if session.number == self.history.next:
+            self._go_live(session)
+            return True
+        if not session.outbox.has_room:
+            return False
+        if unfit := self._catch_up.send_next(session, self.history):
+            self._joining.take_away(session, unfit)
+        return True
 
     def _go_live(self, session: ServerSession) -> None:
         session.since.clear()
-        self._audiences.enter(session, self.history.progress)
-        session.outbox.push(self._up_to_date())
-
-    def _up_to_date(self) -> bytes:
-        lsn, tag = self.history.progress, self.history.tag
-        return text_frame(encode(frames.UpToDate(lsn=format_lsn(lsn), tag=tag)))
+        position = self.history.progress
+        self._live.enter(session, position)
+        session.reach(position)
+        session.outbox.push(encode_up_to_date(position, self.history.tag))
 
     # --- time ---
 
     def tick(self, now: float) -> None:
         """Do what is due: expire the log, tell progress, wake sessions whose deadline has come."""
         self.history.expire(now)
-        for audience in self._audiences:
-            if audience.told < self.history.progress:
-                audience.told = self.history.progress
-                frame = self._up_to_date()
-                for session in list(audience.members):
-                    session.outbox.push(frame)
-                    session.flush()
+        self.copies.tick(now)
+        frame = encode_up_to_date(self.history.progress, self.history.tag)
+        for session in self._live.untold(self.history.progress):
+            session.outbox.push(frame)
+            session.flush()
         for session in list(self.sessions):
             if now >= session.deadline:
                 session.wake(now)
@@ -391,7 +335,3 @@ def _has_sound_start(session: ServerSession, shape: frames.ShapeRequest) -> bool
         session.refuse("bad_lsn", str(error), shape.id)
         return False
     return True
-
-
-def _cursor(start: frames.From) -> Cursor:
-    return Cursor(start.epoch, parse_lsn(start.lsn), start.tag)

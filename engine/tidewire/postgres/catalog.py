@@ -11,8 +11,11 @@ from psycopg import sql
 
 from tidewire import limits
 from tidewire.core.model.lsn import Lsn, lower_past_header, parse_lsn
+from tidewire.core.protocol.frames import ShapeRequest
+from tidewire.core.shape.predicate import Predicate
 from tidewire.core.shape.shape import ShapeColumn, ShapeSpec
 from tidewire.errors import DatabaseGone, SyncError
+from tidewire.postgres.condition import bind
 from tidewire.postgres.database import Connection, Database, query
 from tidewire.postgres.slot import publication_name
 
@@ -53,24 +56,28 @@ class Catalog:
         self._horizons: dict[int, int] = {}
         """Tables that we have published and that older transactions may have written to."""
 
-    async def resolve(self, table: str) -> Resolved:
-        """Look a table up, and make sure that its changes are in the stream from now on.
+    async def resolve(self, request: ShapeRequest) -> Resolved:
+        """Make a shape of what a client asks for, and see that it is in the stream from now on.
 
         Raises SyncError when the table cannot be followed, DatabaseGone, DatabaseRefused.
         """
         async with self._database.connection() as connection:
-            facts = await _look_up(connection, table)
-        if facts is None or not facts["may_select"] or not self._is_allowed(facts):
-            raise SyncError("unknown_table", f"there is no table {table!r} here")
-        if problem := _problem(facts):
-            raise SyncError("unsupported_table", f"{_qualified(facts)} {problem}")
+            facts = await _look_up(connection, request.table)
+            if facts is None or not facts["may_select"] or not self._is_allowed(facts):
+                raise SyncError("unknown_table", f"there is no table {request.table!r} here")
+            if problem := _problem(facts):
+                raise SyncError("unsupported_table", f"{_qualified(facts)} {problem}")
+            columns = _columns(facts, request.columns)
+            where = await _where(connection, facts, request)
         is_new = facts["oid"] not in self._settled and await self._publish(facts)
         spec = ShapeSpec(
             relation_oid=facts["oid"],
             schema=facts["schema"],
             table=facts["name"],
-            columns=tuple(ShapeColumn(*column) for column in facts["columns"]),
+            columns=columns,
             key=tuple(facts["key"]),
+            is_partitioned=facts["kind"] == "p",
+            where=where,
         )
         return Resolved(spec, await self._position(), is_new)
 
@@ -168,6 +175,41 @@ async def _look_up(connection: Connection, table: str) -> dict[str, Any] | None:
         query("table"), {"schemas": list(schemas), "names": list(names)}
     )
     return await cursor.fetchone()
+
+
+def _columns(facts: dict[str, Any], wanted: list[str] | None) -> tuple[ShapeColumn, ...]:
+    """Choose columns, in the order of the table; those of the key are always among them."""
+    columns = tuple(ShapeColumn(*column) for column in facts["columns"])
+    if wanted is None:
+        return columns
+    if unknown := set(wanted) - {column.name for column in columns}:
+        names = ", ".join(sorted(unknown))
+        hint = "" if unknown.isdisjoint(facts["generated"]) else ": generated columns are not"
+        raise SyncError(
+            "unknown_column", f"{_qualified(facts)} has no column {names} that is streamed{hint}"
+        )
+    chosen = {*wanted, *facts["key"]}
+    return tuple(column for column in columns if column.name in chosen)
+
+
+async def _where(
+    connection: Connection, facts: dict[str, Any], request: ShapeRequest
+) -> Predicate | None:
+    if request.where is None:
+        if request.params:
+            raise SyncError("bad_params", "there are parameters, but no condition")
+        return None
+    predicate = await bind(connection, facts, request.where, request.params or ())
+    known = facts["key"]
+    if facts["identity"] != "f" and (others := sorted(predicate.columns - set(known))):
+        name = _qualified(facts)
+        raise SyncError(
+            "unsupported_where",
+            f"{', '.join(others)} of an old row is not in the write-ahead log, so a row that "
+            f"leaves the condition would not be noticed: ALTER TABLE {name} REPLICA IDENTITY FULL "
+            "(takes a brief lock), or use columns of its key only",
+        )
+    return predicate
 
 
 def _problem(facts: dict[str, Any]) -> str | None:

@@ -16,6 +16,7 @@ from psycopg import conninfo
 from psycopg.rows import DictRow, dict_row
 
 from tidewire import limits
+from tidewire.core.stream.splice import Snapshot
 from tidewire.errors import ConfigError, DatabaseGone, DatabaseRefused
 
 # How values are printed, pinned on each connection of ours.
@@ -105,6 +106,17 @@ class Database:
             except psycopg.Error as error:
                 await self._close_broken()
                 raise translate(error) from error
+
+    async def snapshot(self) -> Snapshot:
+        """Ask which transactions are visible now.
+
+        Raises DatabaseGone or DatabaseRefused.
+        """
+        async with self.connection() as connection:
+            cursor = await connection.execute("SELECT pg_current_snapshot()::text AS snapshot")
+            row = await cursor.fetchone()
+        assert row is not None
+        return Snapshot.parse(row["snapshot"])
 
     async def close(self) -> None:
         """Close the connection if there is one."""

@@ -32,6 +32,8 @@ class Slot:
 
     name: str
     confirmed: Lsn
+    horizon: int = 0
+    """Of a new slot: transactions before this one may have been committed before it began."""
 
 
 def publication_name(deployment: str) -> str:
@@ -129,7 +131,12 @@ async def _create_slot(connection: Connection, deployment: str) -> Slot:
         await connection.execute("RESET statement_timeout")
     row = await cursor.fetchone()
     assert row is not None
-    return Slot(name, parse_lsn(str(row["lsn"])))
+    cursor = await connection.execute(
+        "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8 AS next"
+    )
+    next_ = await cursor.fetchone()
+    assert next_ is not None
+    return Slot(name, parse_lsn(str(row["lsn"])), horizon=next_["next"])
 
 
 async def _oldest(connection: Connection) -> str:

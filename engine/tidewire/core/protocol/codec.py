@@ -14,7 +14,7 @@ from decimal import Decimal
 
 import msgspec
 
-from tidewire.core.model.lsn import format_lsn
+from tidewire.core.model.lsn import Lsn, format_lsn
 from tidewire.core.model.transaction import Transaction
 from tidewire.core.protocol import frames
 from tidewire.errors import ProtocolError
@@ -90,21 +90,48 @@ def text_frame(payload: bytes) -> bytes:
     return struct.pack(">BBQ", 0x81, 127, length) + payload
 
 
+def encode_chunk(shape: str, copy: str, chunk: int, rows: bytes, *, is_last: bool) -> bytes:
+    """Write a chunk of a copy from rows that are JSON arrays with commas between."""
+    last = b',"last":true' if is_last else b""
+    return b'{"type":"snapshot","shape":"%b","copy":"%b","chunk":%d,"rows":[%b]%b}' % (
+        shape.encode(),
+        copy.encode(),
+        chunk,
+        rows,
+        last,
+    )
+
+
+def encode_up_to_date(lsn: Lsn, tag: str, *, live: list[str] | None = None) -> bytes:
+    """Write the framed message that tells a position, and which subscriptions it makes live."""
+    return text_frame(encode(frames.UpToDate(lsn=format_lsn(lsn), tag=tag, live=live or [])))
+
+
 def encode_part(shape: str, changes: Iterable[bytes]) -> bytes:
     """Write what one transaction did to one shape."""
     return b'{"shape":"%b","changes":[%b]}' % (shape.encode(), b",".join(changes))
 
 
 def encode_commit(
-    transaction: Transaction, parts: Iterable[bytes], *, part: int | None = None, last: bool = True
+    transaction: Transaction,
+    parts: Iterable[bytes],
+    *,
+    part: int | None = None,
+    last: bool = True,
+    stage: bool = False,
 ) -> bytes:
-    """Write a commit from its encoded parts; `part` and `last` only for one that is cut."""
-    cut = b"" if part is None else b',"part":%d,"last":%b' % (part, b"true" if last else b"false")
+    """Write a commit from its encoded parts; `part` and `last` only for one that is cut.
+
+    With `stage` it is for subscriptions that are not live yet.
+    """
+    more = b"" if part is None else b',"part":%d,"last":%b' % (part, b"true" if last else b"false")
+    if stage:
+        more += b',"stage":true'
     return b'{"type":"commit","lsn":"%b","at":%d,"xid":%d,"tag":"%b","parts":[%b]%b}' % (
         format_lsn(transaction.lsn).encode(),
         transaction.at,
         transaction.xid,
         transaction.tag.encode(),
         b",".join(parts),
-        cut,
+        more,
     )

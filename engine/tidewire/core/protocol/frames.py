@@ -21,6 +21,10 @@ class Frame(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True, k
     """Any message; on the wire `type` names which."""
 
 
+Mode: TypeAlias = Literal["initial", "catchup", "live"]
+Parameter: TypeAlias = str | int | float | bool | None
+
+
 class From(msgspec.Struct, frozen=True):
     """Where a client left off: the cursor of its live shapes."""
 
@@ -29,15 +33,25 @@ class From(msgspec.Struct, frozen=True):
     tag: Annotated[str, msgspec.Meta(max_length=limits.NAME_CHARS)]
 
 
+class Resume(msgspec.Struct, frozen=True):
+    """Where a client left off in a copy: it has all chunks below this one."""
+
+    copy: Name
+    chunk: Count
+
+
 class ShapeRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """One shape that a client asks for, under an id of its own choice."""
 
     id: Name
     table: Name
-    where: str | None = None
-    columns: list[str] | None = None
-    params: list[object] | None = None
+    columns: Annotated[list[Name], msgspec.Meta(max_length=limits.COLUMNS)] | None = None
+    where: Annotated[str, msgspec.Meta(max_length=limits.WHERE_CHARS)] | None = None
+    params: Annotated[list[Parameter], msgspec.Meta(max_length=limits.PARAMS)] | None = None
+    initial: bool = True
+    """Send the rows that the table has first; without: only what is committed from now on."""
     start: From | None = msgspec.field(name="from", default=None)
+    resume: Resume | None = None
 
 
 # --- client to server ---
@@ -70,13 +84,19 @@ class Ack(Frame, frozen=True, tag="ack"):
     n: Count
 
 
+class Wait(Frame, frozen=True, tag="wait"):
+    """Ask for `up_to_date` as soon as everything up to a position has been sent."""
+
+    lsn: LsnText
+
+
 class Ping(Frame, frozen=True, tag="ping"):
     """Ask for a sign of life."""
 
     t: Count = 0
 
 
-ClientFrame: TypeAlias = Hello | Subscribe | Unsubscribe | Ack | Ping
+ClientFrame: TypeAlias = Hello | Subscribe | Unsubscribe | Ack | Wait | Ping
 
 # --- server to client ---
 
@@ -99,7 +119,17 @@ class Subscribed(Frame, frozen=True, tag="subscribed"):
     table: str
     key: list[str]
     columns: list[tuple[str, str]]
-    mode: Literal["live", "catchup"]
+    mode: Mode
+
+
+class Snapshot(Frame, frozen=True, tag="snapshot"):
+    """Carry one chunk of the rows that a table has (counted); chunk 0 begins anew."""
+
+    shape: str
+    copy: str
+    chunk: int
+    rows: list[list[object]]
+    last: bool = False
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -119,13 +149,19 @@ class Commit(Frame, frozen=True, tag="commit"):
     parts: list[Part]
     part: int | None = None
     last: bool | None = None
+    stage: bool = False
+    """For subscriptions that are not live yet: it does not move the cursor."""
 
 
 class UpToDate(Frame, frozen=True, tag="up_to_date"):
-    """Tell that every commit that ends at or below the position has been sent."""
+    """Tell that every commit that ends at or below the position has been sent.
+
+    The subscriptions in `live` become visible with it: what was staged for them is their state.
+    """
 
     lsn: LsnText
     tag: str
+    live: list[str] = []
 
 
 class Reset(Frame, frozen=True, tag="reset"):
@@ -150,4 +186,4 @@ class Pong(Frame, frozen=True, tag="pong"):
     t: int
 
 
-ServerFrame: TypeAlias = Welcome | Subscribed | Commit | UpToDate | Reset | Error | Pong
+ServerFrame: TypeAlias = Welcome | Subscribed | Snapshot | Commit | UpToDate | Reset | Error | Pong

@@ -7,6 +7,7 @@
     subscribe    close `bad_hello`             -> Subscribe            -
     unsubscribe  close `bad_hello`             -> Unsubscribe          -
     ack          close `bad_hello`             window moves, -> Ack    -
+    wait         close `bad_hello`             -> Wait                 -
     ping         close `bad_hello`             `pong`                  -
     anything     close `bad_hello`             error, lives on         -
     (time)       close `hello_timeout`         ping, close `dead`      -
@@ -18,20 +19,23 @@ What the session cannot answer by itself (it knows no catalog and no log) it ret
 
 from __future__ import annotations
 
+import bisect
 import enum
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import TypeAlias
 
 from tidewire import limits
-from tidewire.core.model.lsn import Lsn, format_lsn
+from tidewire.core.model.lsn import Lsn, format_lsn, parse_lsn
 from tidewire.core.protocol import frames
 from tidewire.core.protocol.codec import decode_client, encode, text_frame
 from tidewire.core.protocol.codes import CLOSES, CloseCode
+from tidewire.core.session.node import Node, Parts
 from tidewire.core.session.outbox import Outbox
+from tidewire.core.session.stage import Stage
 from tidewire.core.shape.shape import Shape, ShapeId
 from tidewire.errors import ProtocolError
 
-Request: TypeAlias = frames.Subscribe | frames.Unsubscribe | frames.Ack
+Request: TypeAlias = frames.Subscribe | frames.Unsubscribe | frames.Ack | frames.Wait
 Authenticate: TypeAlias = Callable[[str], bool]
 PING = b""
 
@@ -42,32 +46,6 @@ class State(enum.Enum):
     OPENING = "opening"
     OPEN = "open"
     CLOSED = "closed"
-
-
-class Parts(Protocol):
-    """The frames of one large commit (`core.parts.CommitParts`)."""
-
-    is_complete: bool
-    unfit: set[ShapeId]
-
-    def __len__(self) -> int:
-        """Count the parts that are ready."""
-        ...
-
-    def frame(self, part: int, /) -> bytes:
-        """Return a part that is ready."""
-        ...
-
-    def step(self) -> None:
-        """Work on, for a bounded time."""
-        ...
-
-
-class Node(NamedTuple):
-    """What a session has to know about the node to welcome a client."""
-
-    epoch: str
-    progress: Lsn
 
 
 class ServerSession:
@@ -92,6 +70,7 @@ class ServerSession:
         "deadline",
         "flush",
         "id",
+        "initial",
         "is_live",
         "number",
         "outbox",
@@ -101,7 +80,9 @@ class ServerSession:
         "shape_ids",
         "shapes",
         "since",
+        "stages",
         "state",
+        "waits",
         "write",
     )
 
@@ -121,9 +102,15 @@ class ServerSession:
         self.state = State.OPENING
         self.outbox = Outbox()
         self.shapes: dict[str, Shape] = {}
-        """Accepted subscriptions by the client's id."""
+        """Live subscriptions by the client's id."""
         self.shape_ids: frozenset[ShapeId] = frozenset()
         """The same as the server-wide names."""
+        self.stages: list[Stage] = []
+        """Subscriptions that are not live yet, in the order in which they came."""
+        self.initial: set[str] = set()
+        """Subscriptions that want rows: they start over with a copy."""
+        self.waits: list[Lsn] = []
+        """Positions that the client wants to be told of, in order."""
         self.since: dict[ShapeId, int] = {}
         """Shapes that joined while the session was behind, with the first commit for them."""
         self.pending: dict[str, frames.ShapeRequest] = {}
@@ -145,11 +132,10 @@ class ServerSession:
         self.deadline = now + limits.HELLO_S
         self._authenticate = authenticate
         self._is_authenticated = is_authenticated
-        self._heard_at = now
+        self._heard_at = self._tokens_at = now
         self._pinged_at: float | None = None
         self._stalled_since: float | None = None
         self._tokens = limits.INBOUND_FRAMES_BURST
-        self._tokens_at = now
 
     # --- from the client ---
 
@@ -194,6 +180,9 @@ class ServerSession:
             case frames.Ack(n=n):
                 self.outbox.acknowledge(n)
                 return frame
+            case frames.Wait(lsn=lsn):
+                self._await(lsn)
+                return frame
             case _:
                 return frame
 
@@ -221,14 +210,43 @@ class ServerSession:
             )
         )
 
+    def _await(self, text: str) -> None:
+        if len(self.waits) >= limits.WAITS:
+            raise ProtocolError("too_many", f"at most {limits.WAITS} positions at a time")
+        try:
+            bisect.insort(self.waits, parse_lsn(text))
+        except ValueError as error:
+            raise ProtocolError("bad_lsn", str(error)) from None
+
+    def reach(self, position: Lsn) -> bool:
+        """Tell whether the client waits for this position or one before; now it does not."""
+        count = bisect.bisect_right(self.waits, position)
+        del self.waits[:count]
+        return count > 0
+
     # --- its shapes and its place in the log, kept for the hub ---
+
+    @property
+    def subscriptions(self) -> set[str]:
+        """Name all accepted subscriptions."""
+        return {*self.shapes, *(id for stage in self.stages for id in stage.ids)}
+
+    @property
+    def may_go_back(self) -> bool:
+        """Tell whether a subscription in the making may begin at an earlier position."""
+        return not self.shapes and any(request.start for request in self.pending.values())
+
+    def update_shape_ids(self) -> None:
+        """Note that `shapes` changed."""
+        self.shape_ids = frozenset(shape.id for shape in self.shapes.values())
 
     def reserve(self, request: frames.ShapeRequest) -> bool:
         """Set the client's id aside for a subscription in the making, or refuse it."""
         id = request.id
-        if id in self.shapes or id in self.pending:
+        taken = self.subscriptions
+        if id in taken or id in self.pending:
             self.refuse("id_in_use", f"the id {id!r} is taken", id)
-        elif len(self.shapes) + len(self.pending) >= limits.SHAPES_PER_SESSION:
+        elif len(taken) + len(self.pending) >= limits.SHAPES_PER_SESSION:
             text = f"at most {limits.SHAPES_PER_SESSION} shapes for one connection"
             self.refuse("too_many", text, id)
         else:
@@ -238,11 +256,12 @@ class ServerSession:
 
     def give_up(self, id: str) -> bool:
         """Tell whether the id is of a subscription that the hub has to take away."""
+        is_accepted = id in self.subscriptions
         if id in self.pending:
             del self.pending[id]
-        elif id not in self.shapes:
+        elif not is_accepted:
             self.refuse("unknown_id", f"there is no subscription {id!r}", id)
-        return id in self.shapes
+        return is_accepted
 
     def settle(self, request: frames.ShapeRequest) -> bool:
         """Tell whether this very request still waits for its answer, which comes now."""
@@ -265,6 +284,9 @@ class ServerSession:
         """Let go of everything: the socket is gone."""
         self.state = State.CLOSED
         self.shapes.clear()
+        self.stages.clear()
+        self.initial.clear()
+        self.waits.clear()
         self.shape_ids = frozenset()
         self.pending.clear()
         self.since.clear()
@@ -281,9 +303,12 @@ class ServerSession:
         if self.outbox.unread_bytes > limits.WINDOW_BYTES:
             self.close("stalled", "answers wait, and more is asked")
 
-    def send_subscribed(self, request: frames.ShapeRequest, shape: Shape) -> None:
+    def send_subscribed(
+        self, request: frames.ShapeRequest, shape: Shape, *, is_staged: bool
+    ) -> None:
         """Accept one subscription."""
         spec = shape.spec
+        mode: frames.Mode = "catchup" if request.start else "live"
         self.send(
             frames.Subscribed(
                 id=request.id,
@@ -291,9 +316,13 @@ class ServerSession:
                 table=f"{spec.schema}.{spec.table}",
                 key=list(spec.key),
                 columns=[(column.name, column.type_name) for column in spec.columns],
-                mode="catchup" if request.start else "live",
+                mode="initial" if is_staged else mode,
             )
         )
+
+    def send_reset(self, reason: str, epoch: str, shape: Shape | None = None) -> None:
+        """Tell that one shape, or all, is not continued."""
+        self.send(frames.Reset(reason=reason, epoch=epoch, shape=shape.id if shape else None))
 
     def refuse(self, code: str, text: str, ref: str | None = None) -> None:
         """Answer with an error; the connection lives on."""

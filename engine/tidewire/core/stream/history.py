@@ -9,17 +9,23 @@
 Readers address commits by number, which never changes: commit `n` is at `entries[n - first]`.
 The newest commit is never dropped, so that a restarted server is sent it again and can compare its
 tag with the cursors that clients bring.
+
+A commit is streamed before snapshots of the database see it. One that has left the log without ever
+having been seen is remembered as *unsettled*: a snapshot that does not see it cannot be continued
+from this log, and the slot keeps it, so that a restarted server knows it too.
 """
 
 from __future__ import annotations
 
 import bisect
 import enum
+from collections import deque
 from typing import NamedTuple
 
 from tidewire import limits
-from tidewire.core.model.lsn import LSN_ZERO, Lsn
+from tidewire.core.model.lsn import LSN_ZERO, Lsn, Xid
 from tidewire.core.model.transaction import Transaction
+from tidewire.core.stream.splice import Snapshot
 
 
 class Place(enum.Enum):
@@ -55,6 +61,8 @@ class History:
         bytes_max: int = limits.LOG_BYTES,
         seconds_max: float = limits.LOG_S,
     ) -> None:
+        self.epoch = ""
+        """Names the history that all positions here belong to."""
         self.floor = floor
         self._floor_tag = ""
         self._bytes_max = bytes_max
@@ -64,6 +72,23 @@ class History:
         self._first = 0
         self._bytes = 0
         self._progress = floor
+        self._horizon = 0
+        self._unsettled: deque[tuple[Lsn, Xid]] = deque()
+        """Dropped commits in order, from the first on that no snapshot has seen."""
+        self._settled = floor
+
+    def restart(self, epoch: str, floor: Lsn, horizon: int = 0) -> None:
+        """Begin another history, with nothing in it; its commits get new numbers.
+
+        Transactions before `horizon` may have been committed before the log begins, and yet be
+        visible only later: a snapshot has to see them.
+        """
+        self._horizon = horizon
+        self._first = self.next
+        self.epoch, self.floor, self._floor_tag = epoch, floor, ""
+        self._entries, self._ends, self._bytes = [], [], 0
+        self._progress = self._settled = floor
+        self._unsettled.clear()
 
     @property
     def first(self) -> int:
@@ -90,16 +115,57 @@ class History:
         """Tag of the last commit at or below `progress`."""
         return self._entries[-1].transaction.tag if self._entries else self._floor_tag
 
+    @property
+    def has_unsettled(self) -> bool:
+        """Tell whether commits were dropped that may not be visible in the database yet."""
+        return bool(self._unsettled)
+
+    @property
+    def settled(self) -> Lsn:
+        """Position that the slot may move to: all before it was dropped and is visible."""
+        return self._settled if self._unsettled else self.floor
+
+    def settle(self, snapshot: Snapshot) -> None:
+        """Note what the database shows by now."""
+        while self._unsettled and snapshot.sees(self._unsettled[0][1]):
+            self._settled, _ = self._unsettled.popleft()
+
+    def unseen(self, snapshot: Snapshot) -> list[int] | None:
+        """Return the numbers of all commits that a snapshot does not see; None if it misses more.
+
+        Commits are visible in another order than that of the log, so all are looked at.
+        """
+        if snapshot.xmin < self._horizon:
+            return None
+        if not all(snapshot.sees(xid) for _, xid in self._unsettled):
+            return None
+        sees = snapshot.sees
+        return [
+            number
+            for number, entry in enumerate(self._entries, self._first)
+            if not sees(entry.transaction.xid)
+        ]
+
     def at(self, number: int) -> Transaction:
         """Return the commit with this number, which must be in the log."""
         return self._entries[number - self._first].transaction
 
     def before(self, number: int) -> tuple[Lsn, str]:
-        """Return position and tag of a reader that has seen all commits below `number`."""
-        if number == self._first:
+        """Return position and tag of a reader that has seen all kept commits below `number`."""
+        if number <= self._first:
             return self.floor, self._floor_tag
         transaction = self.at(number - 1)
         return transaction.lsn, transaction.tag
+
+    def reached(self, number: int) -> tuple[Lsn, str]:
+        """Return the last position, and its tag, at which such a reader has seen everything.
+
+        It may have been told of any position before its next commit.
+        """
+        position, tag = self.before(number)
+        if number == self.next:
+            return self._progress, tag
+        return Lsn(max(position, self.at(number).lsn - 1)), tag
 
     def append(self, transaction: Transaction, now: float) -> int:
         """Add a commit behind all others and return its number."""
@@ -147,6 +213,8 @@ class History:
         dropped = self._entries[count - 1].transaction
         self.floor, self._floor_tag = dropped.lsn, dropped.tag
         self._bytes -= sum(entry.weight for entry in self._entries[:count])
+        gone = (entry.transaction for entry in self._entries[:count])
+        self._unsettled.extend((transaction.lsn, transaction.xid) for transaction in gone)
         del self._entries[:count]
         del self._ends[:count]
         self._first += count

@@ -22,7 +22,7 @@ WITH wanted AS (
 SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name, w.relkind::text AS kind,
        w.relpersistence::text AS persistence, w.relreplident::text AS identity,
        w.hides_rows, w.may_select, w.relispartition AS is_partition,
-       (SELECT coalesce(json_agg(json_build_array(a.attname, t.name, a.atttypid::int8)
+       (SELECT coalesce(json_agg(json_build_array(a.attname, t.name, a.atttypid::int8, t.as_text)
                                 ORDER BY a.attnum), '[]')
         FROM pg_attribute a,
              LATERAL (
@@ -32,13 +32,23 @@ SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name, w.relkind::te
                      UNION ALL
                      SELECT y.* FROM pg_type y JOIN base b ON y.oid = b.typbasetype
                  )
-                 SELECT CASE WHEN e.oid IS NULL THEN b.typname ELSE e.typname || '[]' END AS name
+                 -- JSON would print these in its own way; all others as their type prints them.
+                 SELECT CASE WHEN e.oid IS NULL THEN b.typname ELSE e.typname || '[]' END AS name,
+                        b.oid IN ('int8'::regtype, 'numeric'::regtype, 'date'::regtype,
+                                  'timestamp'::regtype, 'timestamptz'::regtype)
+                        OR b.typcategory = 'A' OR b.typtype = 'c'
+                        OR EXISTS (SELECT FROM pg_cast x
+                                   WHERE x.castsource = b.oid AND x.casttarget = 'json'::regtype
+                                     AND b.oid >= 16384) AS as_text
                  FROM base b
                  LEFT JOIN pg_type e ON b.typcategory = 'A' AND e.oid = b.typelem
                  WHERE b.typtype <> 'd'
              ) t
         WHERE a.attrelid = w.oid AND a.attnum > 0 AND NOT a.attisdropped
           AND a.attgenerated = '') AS columns,
+       (SELECT coalesce(json_agg(a.attname), '[]') FROM pg_attribute a
+        WHERE a.attrelid = w.oid AND a.attnum > 0 AND NOT a.attisdropped
+          AND a.attgenerated <> '') AS generated,
        (SELECT json_agg(a.attname ORDER BY k.n)
         FROM key_index i, unnest(i.indkey) WITH ORDINALITY AS k (attnum, n), pg_attribute a
         WHERE a.attrelid = w.oid AND a.attnum = k.attnum) AS key
