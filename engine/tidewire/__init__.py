@@ -10,34 +10,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tidewire.client.connection import Client, Commit, Subscription
+    from tidewire.client.connection import Client
+    from tidewire.client.rows import Rows
+    from tidewire.client.subscription import Commit, Shape, Subscription, Transaction
     from tidewire.config import Config
-    from tidewire.core.session.client import RowChange
+    from tidewire.core.protocol.events import RowChange
     from tidewire.engine import Engine
     from tidewire.errors import (
         ConfigError,
         DatabaseError,
         Disconnected,
+        Diverged,
         Lagged,
+        RowError,
         SyncError,
         TidewireError,
+        WaitTimeout,
     )
+    from tidewire.postgres.position import position
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Client": "tidewire.client.connection",
-    "Commit": "tidewire.client.connection",
+    "Commit": "tidewire.client.subscription",
     "Config": "tidewire.config",
     "ConfigError": "tidewire.errors",
     "DatabaseError": "tidewire.errors",
     "Disconnected": "tidewire.errors",
+    "Diverged": "tidewire.errors",
     "Engine": "tidewire.engine",
     "Lagged": "tidewire.errors",
-    "RowChange": "tidewire.core.session.client",
-    "Subscription": "tidewire.client.connection",
+    "RowChange": "tidewire.core.protocol.events",
+    "RowError": "tidewire.errors",
+    "Rows": "tidewire.client.rows",
+    "Shape": "tidewire.client.subscription",
+    "Subscription": "tidewire.client.subscription",
     "SyncError": "tidewire.errors",
     "TidewireError": "tidewire.errors",
+    "Transaction": "tidewire.client.subscription",
+    "WaitTimeout": "tidewire.errors",
+    "position": "tidewire.postgres.position",
 }
 
 __all__ = [
@@ -47,12 +60,19 @@ __all__ = [
     "ConfigError",
     "DatabaseError",
     "Disconnected",
+    "Diverged",
     "Engine",
     "Lagged",
     "RowChange",
+    "RowError",
+    "Rows",
+    "Shape",
     "Subscription",
     "SyncError",
     "TidewireError",
+    "Transaction",
+    "WaitTimeout",
+    "position",
 ]
 
 

@@ -11,7 +11,10 @@
     ├── SpoolError             the spool cannot take more (disk full, removed folder)
     ├── ProtocolError          the peer broke the wire protocol
     ├── SyncError              the server refused a request of this client (code of codes.json)
-    │   └── Lagged             a consumer of this process was too slow; nothing was hidden from it
+    │   ├── Lagged             a consumer of this process was too slow; nothing was hidden from it
+    │   └── Diverged           a commit did not fit the rows of this client: it starts over
+    ├── WaitTimeout            a position was not reached in time (it is a TimeoutError, too)
+    ├── RowError               a row does not fit the type that the application gave
     └── Disconnected           the connection is gone and will not come back by itself
 
 A *bug* of ours is an assertion, never one of these.
@@ -79,6 +82,34 @@ class Lagged(SyncError):
     def __init__(self, missed: int) -> None:
         super().__init__("lagged", f"the consumer was too slow: {missed} commits were dropped")
         self.missed = missed
+
+
+class Diverged(SyncError):
+    """Say that what the server sent does not fit the rows that are there; the client starts over.
+
+    Its code, `diverged`, is this client's own: the server does not know of it.
+    """
+
+    def __init__(self, table: str, problem: str) -> None:
+        super().__init__("diverged", f"{table}: {problem}")
+        self.table = table
+
+
+class WaitTimeout(TidewireError, TimeoutError):
+    """Say that a position was not reached in time, and how far it got (`reached`, or None)."""
+
+    def __init__(self, text: str, reached: str | None) -> None:
+        super().__init__(text)
+        self.reached = reached
+
+
+class RowError(TidewireError):
+    """Say that a row does not fit the type that the application gave for it, and why."""
+
+    def __init__(self, table: str, column: str | None, text: str) -> None:
+        super().__init__(f"{table}: {text}")
+        self.table = table
+        self.column = column
 
 
 class Disconnected(TidewireError):

@@ -1,8 +1,12 @@
 """The Python client: `async with Client(url) as client`.
 
-One task owns the socket: it connects, feeds the session, hands commits to the subscriptions and
-comes back after every failure, where it left off. Consumers read bounded queues; one that is too
-slow is told how much it missed.
+One task reads the socket: it connects, feeds the session, hands on what comes to the rows and the
+subscriptions, and comes back after every failure, where it left off. Another one writes, so that a
+server which reads slowly holds up nobody. Consumers read bounded inboxes.
+
+Memory: the rows of all subscriptions, twice those of a table while a new copy replaces it; one
+commit that comes in parts, until it is whole; an inbox for each subscription (CLIENT_COMMITS and
+CLIENT_CHANGES of `limits.py`).
 """
 
 from __future__ import annotations
@@ -12,121 +16,28 @@ import contextlib
 import logging
 import random
 import secrets
-from collections import deque
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar, overload
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
-from websockets.typing import Subprotocol
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
 
 from tidewire import limits
-from tidewire.core.model.lsn import format_lsn
-from tidewire.core.protocol.codes import CLOSE_BY_NUMBER, ERRORS
-from tidewire.core.session.client import (
-    ClientSession,
-    Committed,
-    Event,
-    Joined,
-    Opened,
-    Progressed,
-    Refused,
-    RowChange,
-    WasReset,
-)
-from tidewire.errors import Disconnected, Lagged, ProtocolError, SyncError
+from tidewire.client.following import Following
+from tidewire.client.rows import Row
+from tidewire.client.socket import WEATHER, open_socket
+from tidewire.client.subscription import Shape, Subscription, Transaction, all_live
+from tidewire.core.model.lsn import Lsn, format_lsn, parse_lsn
+from tidewire.core.protocol.codes import ERRORS
+from tidewire.core.protocol.events import Opened, Refused
+from tidewire.core.session.client import ClientSession
+from tidewire.errors import Disconnected, Diverged, ProtocolError, SyncError, WaitTimeout
 
 _log = logging.getLogger("tidewire.client")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One transaction of the database, as far as one subscription sees it."""
-
-    lsn: str
-    """Where it ends in the write-ahead log."""
-    at: datetime
-    """When it was committed, by the database's clock."""
-    xid: int
-    changes: list[RowChange]
-
-
-class Subscription:
-    """One table that a client follows; made by `Client.subscribe`."""
-
-    def __init__(self, id: str, table: str) -> None:
-        self.id = id
-        self.table = table
-        """Its full name, as schema.table, once the server has accepted it."""
-        self.columns: tuple[tuple[str, str], ...] = ()
-        """Name and type of each column."""
-        self.key: tuple[str, ...] = ()
-        """The columns that tell rows apart."""
-        self.resets = 0
-        """How often the server could not continue where this client left off."""
-        self._waiting: deque[Commit | SyncError] = deque()
-        self._error: Exception | None = None
-        self._changed = asyncio.Event()
-        self._joined = asyncio.Event()
-
-    async def commits(self) -> AsyncIterator[Commit]:
-        """Yield commit after commit, in the order of the database.
-
-        Raises SyncError where commits are missing: Lagged when this consumer was too slow, others
-        when the server could not continue where the client left off. Call `commits` again to read
-        on behind the gap. Raises Disconnected when the client gave up.
-        """
-        while True:
-            if self._waiting:
-                found = self._waiting.popleft()
-                if isinstance(found, SyncError):
-                    raise found
-                yield found
-                continue
-            if self._error is not None:
-                raise self._error
-            self._changed.clear()
-            await self._changed.wait()
-
-    async def joined(self) -> None:
-        """Wait until the server has accepted the subscription.
-
-        Raises SyncError when it refused, Disconnected when the client gave up.
-        """
-        await self._joined.wait()
-        if self._error is not None:
-            raise self._error
-
-    def _take(self, commit: Commit) -> None:
-        if len(self._waiting) >= limits.CLIENT_COMMITS:
-            # Nothing is dropped silently: the consumer learns how many are missing.
-            missed = sum(w.missed if isinstance(w, Lagged) else 1 for w in self._waiting)
-            self._waiting.clear()
-            self._waiting.append(Lagged(missed))
-        self._waiting.append(commit)
-        self._changed.set()
-
-    def _interrupt(self, reason: str) -> None:
-        self.resets += 1
-        self._waiting.append(SyncError(reason, ERRORS[reason].text if reason in ERRORS else ""))
-        self._changed.set()
-
-    @property
-    def _was_joined(self) -> bool:
-        return self._joined.is_set() and self._error is None
-
-    def _join(self, event: Joined) -> None:
-        self.table, self.columns, self.key = event.table, event.columns, event.key
-        self._joined.set()
-
-    def _fail(self, error: Exception) -> None:
-        self._error = error
-        self._changed.set()
-        self._joined.set()
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
 
 
 class Client:
@@ -149,22 +60,26 @@ class Client:
         self.url = url
         self._open_timeout_s = open_timeout_s
         self.is_connected = False
+        self._moved = asyncio.Event()
         self._session = ClientSession(client or secrets.token_hex(8), token)
-        self._subscriptions: dict[str, Subscription] = {}
+        self._following = Following(self._session, self._moved)
         self._socket: ClientConnection | None = None
         self._tasks = asyncio.TaskGroup()
-        self._running: asyncio.Task[None] | None = None
-        self._asking: set[asyncio.Task[None]] = set()
+        self._own_tasks: set[asyncio.Task[None]] = set()
+        self._refused: set[str] = set()
         self._opened = asyncio.Event()
+        self._has_output = asyncio.Event()
         self._error: Disconnected | None = None
         self._trouble = "no answer"
         self._has_talked = False
+        self._turn = 0.0
         self._made = 0
 
     async def __aenter__(self) -> Self:
         """Connect, and stay connected until the block is left."""
         await self._tasks.__aenter__()
-        self._running = self._tasks.create_task(self._run())
+        self._start(self._run())
+        self._start(self._write())
         try:
             await self._wait_open()
         except BaseException as error:
@@ -179,13 +94,10 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         """Close the connection."""
-        assert self._running is not None
-        self._running.cancel()
-        for task in self._asking:
+        for task in self._own_tasks:
             task.cancel()
-        for subscription in self._subscriptions.values():
-            subscription._fail(Disconnected("the client was closed"))
-        # The error of the block goes its own way; the group only waits for its task.
+        self._end(Disconnected("the client was closed"))
+        # The error of the block goes its own way; the group only waits for its tasks.
         await self._tasks.__aexit__(None, None, None)
 
     async def _wait_open(self) -> None:
@@ -198,48 +110,174 @@ class Client:
         if self._error is not None:
             raise self._error
 
+    # --- what the application wants ---
+
     @property
     def position(self) -> str | None:
         """Everything that was committed up to here has been received; None before the first."""
         cursor = self._session.cursor
         return format_lsn(cursor.lsn) if cursor else None
 
-    async def subscribe(self, table: str) -> Subscription:
-        """Follow the changes of a table, `name` or `schema.name`.
+    async def subscribe(
+        self,
+        table: str,
+        *,
+        where: str | None = None,
+        params: Sequence[object] = (),
+        columns: Sequence[str] | None = None,
+        initial: bool = True,
+        row_type: type[Row] | None = None,
+        timeout_s: float = limits.SUBSCRIBE_S,
+    ) -> Subscription[Row]:
+        """Follow rows of a table, `name` or `schema.name`; return when they are there.
 
-        Raises SyncError when the server refuses, Disconnected when the client gave up.
+        The other arguments are those of `Shape`. `timeout_s` is for how long a server that cannot
+        serve it now is asked again; it does not limit the time that a copy takes.
+
+        Raises SyncError when the server refuses, RowError when `row_type` wants other columns,
+        Disconnected when the client gave up.
+        """
+        shape: Shape[Row] = Shape(
+            table,
+            where=where,
+            params=params,
+            columns=columns,
+            initial=initial,
+            row_type=row_type,
+        )
+        (subscription,) = await self.subscribe_all(shape, timeout_s=timeout_s)
+        return subscription
+
+    @overload
+    async def subscribe_all(
+        self, a: Shape[A], /, *, timeout_s: float = ...
+    ) -> tuple[Subscription[A]]: ...
+    @overload
+    async def subscribe_all(
+        self, a: Shape[A], b: Shape[B], /, *, timeout_s: float = ...
+    ) -> tuple[Subscription[A], Subscription[B]]: ...
+    @overload
+    async def subscribe_all(
+        self, a: Shape[A], b: Shape[B], c: Shape[C], /, *, timeout_s: float = ...
+    ) -> tuple[Subscription[A], Subscription[B], Subscription[C]]: ...
+    @overload
+    async def subscribe_all(
+        self,
+        a: Shape[A],
+        b: Shape[B],
+        c: Shape[C],
+        d: Shape[Any],
+        /,
+        *more: Shape[Any],
+        timeout_s: float = ...,
+    ) -> tuple[Subscription[Any], ...]: ...
+    async def subscribe_all(
+        self, *shapes: Shape[Any], timeout_s: float = limits.SUBSCRIBE_S
+    ) -> tuple[Subscription[Any], ...]:
+        """Follow several shapes whose rows become visible together, as of one position.
+
+        All or none: when the server refuses one, the others are given up. Raises as `subscribe`.
         """
         if self._error is not None:
             raise self._error
-        self._made += 1
-        subscription = Subscription(f"{self._made}", table)
-        self._subscriptions[subscription.id] = subscription
-        self._session.subscribe(subscription.id, table)
-        await self._send()
+        made = self._following.add(shapes, patience_s=timeout_s)
+        self._has_output.set()
         try:
-            await subscription.joined()
+            await all_live(made, self._moved)
         except BaseException:
-            await self.unsubscribe(subscription)
+            await self.unsubscribe(*made)
             raise
-        return subscription
+        return made
 
-    async def unsubscribe(self, subscription: Subscription) -> None:
+    async def unsubscribe(self, *subscriptions: Subscription[Any]) -> None:
         """Stop to follow; what was received stays readable."""
-        if self._subscriptions.pop(subscription.id, None):
-            self._session.unsubscribe(subscription.id)
-            await self._send()
+        for subscription in subscriptions:
+            self._following.drop(subscription)
+        self._has_output.set()
+        self._moved.set()
 
-    # --- the task that owns the socket ---
+    def commits(self) -> AsyncIterator[Transaction]:
+        """Yield whole transactions over all subscriptions, from the first call on.
+
+        Bounded, and interrupted by SyncError, as `Subscription.commits`; there is one consumer.
+        """
+        return self._following.transactions(self._error).read()
+
+    async def wait_for(self, position: str | int, *, timeout_s: float = limits.WAIT_FOR_S) -> None:
+        """Return when the rows hold everything that was committed up to a position of the WAL.
+
+        It waits for subscriptions that are loading, too. `tidewire.position` tells the position
+        of your own write.
+
+        Raises WaitTimeout, which says how far it got; Disconnected when the client gave up;
+        ValueError when `position` is none.
+        """
+        wanted = parse_lsn(position) if isinstance(position, str) else Lsn(position)
+        try:
+            async with asyncio.timeout(timeout_s):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout_at(self._next_turn()):
+                        return await self._reach(wanted)
+                self._session.wait(wanted)
+                self._has_output.set()
+                await self._reach(wanted)
+        except TimeoutError:
+            raise WaitTimeout(self._how_far(wanted, timeout_s), self.position) from None
+        finally:
+            self._session.stop_waiting(wanted)
+
+    def _next_turn(self) -> float | None:
+        """Say when a position may be asked for; None leaves it to the progress of each second."""
+        now = asyncio.get_running_loop().time()
+        turn = max(now, self._turn)
+        if turn > now + limits.PROGRESS_S:
+            return None
+        self._turn = turn + 1 / limits.WAITS_PER_S
+        return turn
+
+    async def _reach(self, wanted: Lsn) -> None:
+        while True:
+            if self._error is not None:
+                raise self._error
+            if self._holds(wanted):
+                return
+            self._moved.clear()
+            await self._moved.wait()
+
+    def _holds(self, wanted: Lsn) -> bool:
+        cursor = self._session.cursor
+        is_there = cursor is not None and cursor.lsn >= wanted
+        return not self._following.subscriptions or (is_there and not self._following.loading)
+
+    def _how_far(self, wanted: Lsn, timeout_s: float) -> str:
+        loading = ", ".join(self._following.loading)
+        facts = [
+            f"not at {format_lsn(wanted)} within {timeout_s:g} s",
+            f"the rows are as of {self.position or 'no position yet'}",
+            *([f"loading: {loading}"] if loading else []),
+            *([] if self.is_connected else [f"not connected: {self._trouble}"]),
+        ]
+        return "; ".join(facts)
+
+    # --- tasks ---
+
+    def _start(self, work: Any) -> None:
+        task = self._tasks.create_task(work)
+        self._own_tasks.add(task)
+        task.add_done_callback(self._own_tasks.discard)
 
     async def _run(self) -> None:
         wait_s = limits.BACKOFF_FIRST_S
         while True:
             try:
-                await self._connect_once()
-            except _GiveUp as error:
-                self._give_up(error)
+                async with open_socket(self.url) as socket:
+                    await self._read(socket)
+            except Disconnected as error:
+                self._end(error)
                 return
-            except (OSError, TimeoutError, ConnectionClosed, InvalidHandshake) as error:
+            except Diverged as error:
+                self._start_over(error)
+            except WEATHER as error:
                 self._trouble = str(error) or type(error).__name__
                 _log.info("connection lost: %s", self._trouble)
             if self._has_talked:
@@ -247,127 +285,74 @@ class Client:
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311
             wait_s = min(wait_s * 2, limits.BACKOFF_LONGEST_S)
 
-    async def _connect_once(self) -> None:
-        try:
-            socket = await connect(
-                self.url,
-                subprotocols=[Subprotocol("tidewire.v1")],
-                max_size=limits.CLIENT_MESSAGE_BYTES,
-                compression=None,
-                open_timeout=limits.CONNECT_TIMEOUT_S,
-                close_timeout=limits.CLOSE_S,
-                ping_interval=limits.HEARTBEAT_S,
-                ping_timeout=limits.DEAD_S,
-            )
-            try:
-                await self._talk(socket)
-            finally:
-                await socket.close()
-        except InvalidURI as error:
-            raise _GiveUp(str(error), None) from error
-        except InvalidStatus as error:
-            status = error.response.status_code
-            if status < 500:
-                body = (error.response.body or b"").decode(errors="replace").strip()
-                raise _GiveUp(f"the server refused with HTTP {status}: {body}", status) from error
-            raise
-        except ConnectionClosed as error:
-            self._judge_close(error)
-            raise
-
-    async def _talk(self, socket: ClientConnection) -> None:
+    async def _read(self, socket: ClientConnection) -> None:
         self._socket = socket
         self._session.connect()
         try:
-            await self._send()
             while True:
-                message = await socket.recv(decode=False)
-                try:
-                    events = self._session.receive(message)
-                except ProtocolError as error:
-                    raise _GiveUp(f"the server broke the protocol: {error}", None) from error
-                for event in events:
-                    self._handle(event)
-                await self._send()
+                self._has_output.set()
+                self._take(await socket.recv(decode=False))
+                self._moved.set()
         finally:
             self._socket = None
             self.is_connected = False
             self._session.disconnect()
 
-    async def _send(self) -> None:
-        if self._socket is None:
-            return
-        for message in self._session.take():
-            with contextlib.suppress(ConnectionClosed):  # the task that reads deals with it
-                await self._socket.send(message, text=True)
+    async def _write(self) -> None:
+        while True:
+            await self._has_output.wait()
+            self._has_output.clear()
+            if (socket := self._socket) is None:
+                continue
+            for message in self._session.take():
+                with contextlib.suppress(ConnectionClosed):  # the task that reads deals with it
+                    await socket.send(message, text=True)
 
-    def _judge_close(self, error: ConnectionClosed) -> None:
-        code = error.rcvd.code if error.rcvd else None
-        known = CLOSE_BY_NUMBER.get(code or 0)
-        if error.rcvd and known and known.number != 1000 and not known.retry:
-            raise _GiveUp(f"{known.name}: {error.rcvd.reason or known.text}", code) from error
+    async def _ask_again(self) -> None:
+        await asyncio.sleep(limits.BACKOFF_LONGEST_S * random.uniform(0.2, 0.5))  # noqa: S311
+        ids, self._refused = self._refused, set()
+        self._session.ask_again(*sorted(ids))  # in one message: they become live together
+        self._has_output.set()
 
-    def _give_up(self, error: _GiveUp) -> None:
-        self._error = Disconnected(error.text, error.code)
-        for subscription in self._subscriptions.values():
-            subscription._fail(self._error)
-        self._opened.set()
-
-    # --- events ---
-
-    def _handle(self, event: Event) -> None:
-        match event:
-            case Opened():
-                self.is_connected = self._has_talked = True
-                self._opened.set()
-            case Joined():
-                if subscription := self._subscriptions.get(event.id):
-                    subscription._join(event)
-            case Committed():
-                self._hand_out(event)
-            case WasReset():
-                for id in event.ids:
-                    if subscription := self._subscriptions.get(id):
-                        subscription._interrupt(event.reason)
-                _log.warning("the server cannot continue: %s; commits are missing", event.reason)
-            case Refused():
-                self._refuse(event)
-            case Progressed():
-                pass
-
-    def _hand_out(self, event: Committed) -> None:
-        for id, changes in event.changes.items():
-            if subscription := self._subscriptions.get(id):
-                subscription._take(_commit(event, changes))
+    def _take(self, message: bytes) -> None:
+        try:
+            events = self._session.receive(message)
+        except ProtocolError as error:
+            raise Disconnected(f"the server broke the protocol: {error}") from error
+        for event in events:
+            match event:
+                case Opened():
+                    self.is_connected = self._has_talked = True
+                    self._opened.set()
+                case Refused():
+                    self._refuse(event)
+                case _:
+                    self._following.take(event)
 
     def _refuse(self, event: Refused) -> None:
-        subscription = self._subscriptions.get(event.ref or "")
-        if subscription is None:
+        subscription = self._following.subscriptions.get(event.ref or "")
+        if subscription is None or not event.has_ended:
             _log.warning("the server refused: %s: %s", event.code, event.text)
             return
-        code = ERRORS.get(event.code)
-        if subscription._was_joined and code is not None and code.retry:
-            task = self._tasks.create_task(self._ask_again(subscription.id))
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
-        else:
-            subscription._fail(SyncError(event.code, event.text))
+        code, now = ERRORS.get(event.code), asyncio.get_running_loop().time()
+        if code is None or not code.retry or subscription.is_out_of_patience(now):
+            self._following.drop(subscription, SyncError(event.code, event.text))
+            return
+        _log.info("%s: asking again: %s", subscription.table, event.text)
+        if not self._refused:
+            self._start(self._ask_again())
+        self._refused.add(subscription.id)
 
-    async def _ask_again(self, id: str) -> None:
-        await asyncio.sleep(limits.BACKOFF_LONGEST_S * random.uniform(0.2, 0.5))  # noqa: S311
-        self._session.ask_again(id)
-        await self._send()
+    def _start_over(self, error: Diverged) -> None:
+        _log.error("starting over with new copies: %s", error)
+        self._trouble = str(error)
+        self._has_talked = False  # the same again would be the same again: ever slower
+        self._session.start_over()
+        self._following.start_over(error)
+        self._moved.set()
 
-
-class _GiveUp(Exception):
-    """Say that connecting again would not help."""
-
-    def __init__(self, text: str, code: int | None) -> None:
-        super().__init__(text)
-        self.text = text
-        self.code = code
-
-
-def _commit(event: Committed, changes: list[RowChange]) -> Commit:
-    at = _EPOCH + timedelta(microseconds=event.at)
-    return Commit(format_lsn(event.lsn), at, event.xid, changes)
+    def _end(self, error: Disconnected) -> None:
+        self._error = self._error or error
+        self._following.end(error)
+        self._opened.set()
+        self._moved.set()

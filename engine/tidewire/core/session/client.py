@@ -5,14 +5,36 @@
     (new) --connect--> OPENING --welcome--> OPEN --disconnect--> CLOSED --connect--> OPENING ...
 
 It remembers the subscriptions and the cursor, so that every new connection takes up where the last
-one ended: `connect` says hello, `welcome` makes it subscribe again with `from`. Large commits are
-gathered until their last part, so a commit is handed out whole or not at all.
+one ended. Each subscription has a phase of its own:
+
+============ ==================== =================== =================== ====================
+             WANTED               COPYING             STAGED              LIVE
+============ ==================== =================== =================== ====================
+`subscribed` COPYING, or LIVE     COPYING             STAGED              as in WANTED
+chunk        breaks the protocol  COPYING; the last:  number 0: COPYING   passed over
+                                  STAGED
+staged       breaks the protocol  breaks the protocol `Committed`         passed over
+commit       passed over          passed over         passed over         `Committed`
+`live`       breaks the protocol  breaks the protocol LIVE                LIVE
+`reset`      asks without `from`  COPYING             COPYING             COPYING (LIVE without
+                                                                          `initial`)
+`error`      WANTED, or forgotten WANTED, or          WANTED, or          LIVE
+                                  forgotten           forgotten
+disconnect   WANTED               WANTED: `resume`    WANTED: `resume`    WANTED: `from`
+============ ==================== =================== =================== ====================
+
+After a `reset` with `schema_changed` every one is WANTED, and asked for again. What comes for a
+subscription that was given up is passed over: it was under way.
+
+Rows are not kept here but handed out; only a commit in parts is gathered, until it is whole. The
+session asks nothing of the clock: liveness is the socket's affair, and retries are the shell's.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import Literal, NamedTuple, TypeAlias, assert_never
+from collections.abc import Iterable, Iterator, Sequence
+from typing import assert_never
 
 import msgspec
 
@@ -21,70 +43,35 @@ from tidewire.core.model.lsn import Lsn, format_lsn, parse_lsn
 from tidewire.core.protocol import frames
 from tidewire.core.protocol.codec import decode_server, encode
 from tidewire.core.protocol.codes import ERRORS
-from tidewire.core.protocol.parsers import parse_value
+from tidewire.core.protocol.events import (
+    Chunk,
+    Committed,
+    Event,
+    Joined,
+    Opened,
+    Progressed,
+    Refused,
+    RowChange,
+    Step,
+    WasReset,
+)
+from tidewire.core.session.wanted import Phase, Wanted
 from tidewire.core.stream.cursor import Cursor
 from tidewire.errors import ProtocolError
 
-Op: TypeAlias = Literal["insert", "update", "delete", "rekey", "truncate"]
-Key: TypeAlias = tuple[object, ...]
-
-
-class RowChange(NamedTuple):
-    """What a commit did to one row: `values` are all columns of an insert, else the changed."""
-
-    op: Op
-    key: Key
-    values: dict[str, object]
-    old_key: Key | None = None
-
-
-class Opened(NamedTuple):
-    """The server accepted the session."""
-
-    session: str
-    epoch: str
-
-
-class Joined(NamedTuple):
-    """The server accepted a subscription."""
-
-    id: str
-    table: str
-    columns: tuple[tuple[str, str], ...]
-    key: tuple[str, ...]
-
-
-class Committed(NamedTuple):
-    """One transaction, whole: its changes by subscription."""
-
-    lsn: Lsn
-    at: int
-    xid: int
-    changes: dict[str, list[RowChange]]
-
-
-class Progressed(NamedTuple):
-    """Everything that was committed up to this position has been handed out."""
-
-    lsn: Lsn
-
-
-class WasReset(NamedTuple):
-    """What these subscriptions have is not to be continued; the reason is a name of codes.json."""
-
-    ids: tuple[str, ...]
-    reason: str
-
-
-class Refused(NamedTuple):
-    """The server refused a message, or the subscription `ref`."""
-
-    code: str
-    text: str
-    ref: str | None
-
-
-Event: TypeAlias = Opened | Joined | Committed | Progressed | WasReset | Refused
+__all__ = [
+    "Chunk",
+    "ClientSession",
+    "Committed",
+    "Event",
+    "Joined",
+    "Opened",
+    "Progressed",
+    "Refused",
+    "RowChange",
+    "State",
+    "WasReset",
+]
 
 
 class State(enum.Enum):
@@ -93,28 +80,6 @@ class State(enum.Enum):
     CLOSED = "closed"
     OPENING = "opening"
     OPEN = "open"
-
-
-class _Subscription:
-    """One subscription of this client, accepted or not."""
-
-    __slots__ = ("columns", "is_asked", "is_known", "key", "request", "shape")
-
-    def __init__(self, request: frames.ShapeRequest) -> None:
-        self.request = request
-        self.is_asked = False
-        """The server of this connection knows of it."""
-        self.is_known = False
-        """It was accepted once, so the cursor is one of its own."""
-        self.shape: str | None = None
-        self.columns: tuple[tuple[str, str], ...] = ()
-        self.key: tuple[str, ...] = ()
-
-    def accept(self, frame: frames.Subscribed) -> None:
-        self.shape = frame.shape
-        self.is_known = True
-        self.columns = tuple((name, type_name) for name, type_name in frame.columns)
-        self.key = tuple(frame.key)
 
 
 class ClientSession:
@@ -126,37 +91,61 @@ class ClientSession:
         self.cursor: Cursor | None = None
         self._token = token
         self._epoch = ""
-        self._subscriptions: dict[str, _Subscription] = {}
+        self._subscriptions: dict[str, Wanted] = {}
+        self._named: set[str] = set()
+        """Shapes that the server of this connection has named: others it may not speak of."""
+        self._waits: set[Lsn] = set()
         self._outgoing: list[bytes] = []
         self._window = limits.WINDOW_BYTES
         self._counted = 0
         self._unacked_bytes = 0
-        self._parts: list[frames.Commit] = []
+        self._parts: dict[bool, list[frames.Commit]] = {False: [], True: []}
+        """Commits of which parts are missing: one for the live and one for the staged."""
 
     # --- what the application wants ---
 
-    def subscribe(self, id: str, table: str) -> None:
-        """Ask for a table; it is asked for again on each new connection until given up."""
-        assert id not in self._subscriptions, "ids are the caller's, and unique"
+    def subscribe(self, id: str, table: str, *, initial: bool = True) -> None:
+        """Ask for a whole table."""
+        self.subscribe_all([frames.ShapeRequest(id=id, table=table, initial=initial)])
+
+    def subscribe_all(self, requests: Sequence[frames.ShapeRequest]) -> None:
+        """Ask for shapes that become live together; and again on each new connection."""
         if not self._subscriptions:
             self.cursor = None  # nobody continues anything: the next server may be behind it
-        request = frames.ShapeRequest(id=id, table=table)
-        self._subscriptions[id] = _Subscription(request)
+        for request in requests:
+            assert request.id not in self._subscriptions, "ids are the caller's, and unique"
+            self._subscriptions[request.id] = Wanted(request)
         if self.state is State.OPEN:
-            self._ask([request])
+            self._ask(requests)
 
-    def unsubscribe(self, id: str) -> None:
-        """Give up a subscription."""
-        subscription = self._subscriptions.pop(id, None)
-        if subscription and subscription.is_asked and self.state is State.OPEN:
-            self._send(frames.Unsubscribe(id=id))
+    def unsubscribe(self, *ids: str) -> None:
+        """Give up subscriptions."""
+        for id in ids:
+            subscription = self._subscriptions.pop(id, None)
+            if subscription and subscription.is_asked and self.state is State.OPEN:
+                self._send(frames.Unsubscribe(id=id))
 
-    def ask_again(self, id: str) -> None:
-        """Repeat a subscription that was refused with a code that allows it."""
-        subscription = self._subscriptions.get(id)
-        if subscription and not subscription.is_asked and self.state is State.OPEN:
-            # With `from`: if others have moved the cursor on, the server tells that there is a gap.
-            self._ask([self._resumed(subscription)])
+    def ask_again(self, *ids: str) -> None:
+        """Repeat subscriptions that were refused with a code that allows it."""
+        found = [self._subscriptions[id] for id in ids if id in self._subscriptions]
+        if self.state is State.OPEN:
+            self._ask([self._resumed(its) for its in found if not its.is_asked])
+
+    def wait(self, lsn: Lsn) -> None:
+        """Ask to be told as soon as everything up to a position has been handed out."""
+        # Beyond the limit progress is told too, but once a second only.
+        if self.state is State.OPEN and lsn not in self._waits and len(self._waits) < limits.WAITS:
+            self._send(frames.Wait(lsn=format_lsn(lsn)))
+        self._waits.add(lsn)
+
+    def stop_waiting(self, lsn: Lsn) -> None:
+        """Do not ask for a position on the next connection."""
+        self._waits.discard(lsn)
+
+    @property
+    def is_loading(self) -> bool:
+        """Some subscription is not live: it is being copied, or not even accepted."""
+        return any(not its.has_position for its in self._subscriptions.values())
 
     # --- the life of a connection ---
 
@@ -165,17 +154,28 @@ class ClientSession:
         self.state = State.OPENING
         self._outgoing = []
         self._counted = self._unacked_bytes = 0
-        self._parts = []
-        if not any(subscription.is_known for subscription in self._subscriptions.values()):
+        self._leave()
+        if not any(its.has_position for its in self._subscriptions.values()):
             self.cursor = None  # there is nothing that it could continue
-        for subscription in self._subscriptions.values():
-            subscription.shape, subscription.is_asked = None, False
         self._send(frames.Hello(client=self.client, token=self._token))
 
     def disconnect(self) -> None:
         """Note that the socket is gone."""
         self.state = State.CLOSED
-        self._parts = []
+        self._leave()
+
+    def start_over(self) -> None:
+        """Forget what was received, after `disconnect`: the next connection brings new copies."""
+        assert self.state is State.CLOSED, "the server of this connection would not know of it"
+        self.cursor = None
+        for subscription in self._subscriptions.values():
+            subscription.forget()
+
+    def _leave(self) -> None:
+        self._parts = {False: [], True: []}
+        self._named = set()
+        for subscription in self._subscriptions.values():
+            subscription.leave()
 
     def take(self) -> list[bytes]:
         """Hand over the messages to send."""
@@ -193,6 +193,8 @@ class ClientSession:
                 return [self._welcome(frame)]
             case frames.Subscribed():
                 return self._subscribed(frame)
+            case frames.Snapshot():
+                return self._snapshot(frame, len(payload))
             case frames.Commit():
                 return self._commit(frame, len(payload))
             case frames.UpToDate():
@@ -212,95 +214,155 @@ class ClientSession:
         self.state = State.OPEN
         self._epoch = frame.epoch
         self._window = frame.limits.get("window_bytes", limits.WINDOW_BYTES)
-        if self._subscriptions:
-            self._ask([self._resumed(its) for its in self._subscriptions.values()])
+        for subscription in self._subscriptions.values():
+            subscription.keep_copy_of(frame.epoch)
+        self._ask([self._resumed(its) for its in self._subscriptions.values()])
+        for lsn in sorted(self._waits)[: limits.WAITS]:
+            self._send(frames.Wait(lsn=format_lsn(lsn)))
         return Opened(frame.session, frame.epoch)
 
-    def _resumed(self, subscription: _Subscription) -> frames.ShapeRequest:
-        request = subscription.request
-        if self.cursor is None or not subscription.is_known:
-            return request
+    def _resumed(self, subscription: Wanted) -> frames.ShapeRequest:
+        if self.cursor is None or not subscription.has_position:
+            return subscription.resumed()
         lsn = format_lsn(self.cursor.lsn)
         start = frames.From(epoch=self.cursor.epoch, lsn=lsn, tag=self.cursor.tag)
-        return msgspec.structs.replace(request, start=start)
+        return msgspec.structs.replace(subscription.request, start=start)
 
-    def _ask(self, requests: list[frames.ShapeRequest]) -> None:
-        for request in requests:
-            self._subscriptions[request.id].is_asked = True
-        self._send(frames.Subscribe(shapes=requests))
+    def _ask(self, requests: Iterable[frames.ShapeRequest]) -> None:
+        # `from` counts in the first message of a connection only.
+        for batch in _batches(sorted(requests, key=lambda request: request.start is None)):
+            for request in batch:
+                self._subscriptions[request.id].is_asked = True
+            self._send(frames.Subscribe(shapes=batch))
 
     def _subscribed(self, frame: frames.Subscribed) -> list[Event]:
+        self._named.add(frame.shape)
         subscription = self._subscriptions.get(frame.id)
         if subscription is None:
             return []  # given up in the meantime
-        if not {name for name, _ in frame.columns}.issuperset(frame.key):
-            raise ProtocolError("bad_frame", "a key that is none of the columns")
-        subscription.accept(frame)
-        return [Joined(frame.id, frame.table, subscription.columns, subscription.key)]
+        has_lost = subscription.accept(frame)
+        if has_lost and not any(its.has_position for its in self._subscriptions.values()):
+            self.cursor = None  # nobody continues anything: the server may be behind it
+        joined = Joined(
+            frame.id, frame.table, subscription.form.columns, subscription.form.key, frame.mode
+        )
+        return [WasReset((frame.id,), "other_history"), joined] if has_lost else [joined]
+
+    def _snapshot(self, frame: frames.Snapshot, size: int) -> list[Event]:
+        self._count(size)
+        loading = [
+            (id, its)
+            for id, its in self._of_shape(frame.shape)
+            if its.phase in {Phase.COPYING, Phase.STAGED}
+        ]
+        if not loading:
+            return []  # given up in the meantime
+        takers = [(id, its) for id, its in loading if its.expects(frame)]
+        if not takers:
+            raise ProtocolError("bad_frame", f"chunk {frame.chunk} of a copy is out of order")
+        form = takers[0][1].form
+        rows = [form.read_row(row) for row in frame.rows]
+        for _, subscription in takers:
+            subscription.take_chunk(frame, self._epoch)
+        ids = tuple(id for id, _ in takers)
+        return [Chunk(ids, frame.copy, frame.chunk, rows, frame.last)]
 
     def _commit(self, frame: frames.Commit, size: int) -> list[Event]:
         self._count(size)
+        gathered = self._parts[frame.stage]
         if not frame.part:
-            self._parts = []  # the server began again, or went on to another commit
-        if (frame.part or 0) != len(self._parts):
+            gathered.clear()  # the server began again, or went on to another commit
+        if (frame.part or 0) != len(gathered):
             raise ProtocolError("bad_frame", "a part of a commit is missing")
-        self._parts.append(frame)
+        gathered.append(frame)
         if frame.part is not None and not frame.last:
             return []
-        whole, self._parts = self._parts, []
-        changes: dict[str, list[RowChange]] = {}
-        for piece in whole:
-            for part in piece.parts:
-                self._read_part(part, changes)
+        whole, self._parts[frame.stage] = gathered, []
+        steps = tuple(self._read_step(piece) for piece in whole)
         lsn = _lsn(frame.lsn)
-        self._move(lsn, frame.tag)
-        return [Committed(lsn, frame.at, frame.xid, changes)]
+        lost = [] if frame.stage else self._move(lsn, frame.tag)
+        return [*lost, Committed(lsn, frame.at, frame.xid, steps, frame.stage)]
 
-    def _read_part(self, part: frames.Part, changes: dict[str, list[RowChange]]) -> None:
-        for id, subscription in self._subscriptions.items():
-            if subscription.shape == part.shape:
-                found = [_read_change(subscription, change) for change in part.changes]
-                changes.setdefault(id, []).extend(found)
+    def _read_step(self, frame: frames.Commit) -> Step:
+        step: Step = {}
+        phase = Phase.STAGED if frame.stage else Phase.LIVE
+        for part in frame.parts:
+            of_shape = self._of_shape(part.shape)
+            takers = [(id, its) for id, its in of_shape if its.phase is phase]
+            if (
+                frame.stage
+                and not takers
+                and any(its.phase is not Phase.LIVE for _, its in of_shape)
+            ):
+                raise ProtocolError("bad_frame", "a staged commit before the copy is whole")
+            if takers:
+                found = [takers[0][1].form.read_change(change) for change in part.changes]
+                for id, _ in takers:
+                    step.setdefault(id, []).extend(found)
+        return step
 
     def _up_to_date(self, frame: frames.UpToDate) -> list[Event]:
+        named = [(id, self._subscriptions[id]) for id in frame.live if id in self._subscriptions]
+        fresh = tuple(id for id, its in named if its.phase is not Phase.LIVE)
+        if any(its.phase not in {Phase.STAGED, Phase.LIVE} for _, its in named):
+            raise ProtocolError("bad_frame", "live before the copy is whole")
         lsn = _lsn(frame.lsn)
-        self._move(lsn, frame.tag)
-        return [Progressed(lsn)]
+        lost = self._move(lsn, frame.tag)
+        for _, subscription in named:
+            subscription.go_live()
+        return [*lost, Progressed(lsn, fresh)]
 
     def _reset(self, frame: frames.Reset) -> list[Event]:
-        self._epoch = frame.epoch
-        concerned = tuple(
-            id
-            for id, subscription in self._subscriptions.items()
-            if frame.shape is None or subscription.shape == frame.shape
-        )
+        has_new_epoch, self._epoch = frame.epoch != self._epoch, frame.epoch
         if frame.shape is None:
             self.cursor = None
-            self._parts = []
+            self._parts[False] = []
         # After a change of the table the server has taken the subscriptions away: ask for the table
         # as it is now.
         is_gone = frame.reason == "schema_changed"
-        if is_gone and (requests := [self._subscriptions[id].request for id in concerned]):
-            for id in concerned:
-                self._subscriptions[id].shape = None
-            self._ask(requests)
-        return [WasReset(concerned, frame.reason)]
+        concerned = {
+            id: its
+            for id, its in self._subscriptions.items()
+            if (frame.shape is None and its.is_known) or (frame.shape and its.shape == frame.shape)
+        }
+        for subscription in concerned.values():
+            subscription.reset(has_ended=is_gone, keeps_copy=not has_new_epoch)
+        if is_gone:
+            self._ask([subscription.request for subscription in concerned.values()])
+        return [WasReset(tuple(concerned), frame.reason)]
 
     def _refused(self, frame: frames.Error) -> list[Event]:
-        code = ERRORS.get(frame.code)
-        subscription = self._subscriptions.get(frame.ref or "")
-        if subscription is not None and subscription.shape is None:
-            subscription.is_asked = False
-        if subscription is not None and subscription.shape is None and not (code and code.retry):
-            del self._subscriptions[frame.ref or ""]
-        return [Refused(frame.code, frame.text, frame.ref)]
+        code, id = ERRORS.get(frame.code), frame.ref or ""
+        subscription = self._subscriptions.get(id)
+        if subscription is None or subscription.phase is Phase.LIVE:
+            return [Refused(frame.code, frame.text, frame.ref)]
+        subscription.refuse()
+        if not (code and code.retry):
+            del self._subscriptions[id]
+        return [Refused(frame.code, frame.text, frame.ref, has_ended=True)]
 
     # --- bookkeeping ---
 
-    def _move(self, lsn: Lsn, tag: str) -> None:
-        if self.cursor and self.cursor.epoch == self._epoch and lsn < self.cursor.lsn:
+    def _of_shape(self, shape: str) -> list[tuple[str, Wanted]]:
+        if shape not in self._named:
+            raise ProtocolError("bad_frame", f"a shape that nobody has: {shape[:200]!r}")
+        return [(id, its) for id, its in self._subscriptions.items() if its.shape == shape]
+
+    def _move(self, lsn: Lsn, tag: str) -> list[Event]:
+        before = self.cursor
+        if before and before.epoch == self._epoch and lsn < before.lsn:
             raise ProtocolError("bad_frame", "the server's position went back")
         self.cursor = Cursor(self._epoch, lsn, tag)
+        self._waits = {wanted for wanted in self._waits if wanted > lsn}
+        # Who was refused on this connection is not moved along, and cannot go on from here.
+        lost = {
+            id: its
+            for id, its in self._subscriptions.items()
+            if its.has_position and not its.is_asked and before != self.cursor
+        }
+        for subscription in lost.values():
+            subscription.forget()
+        return [WasReset(tuple(lost), "lagged")] if lost else []
 
     def _count(self, size: int) -> None:
         self._counted += 1
@@ -313,44 +375,24 @@ class ClientSession:
         self._outgoing.append(encode(frame))
 
 
+def _batches(requests: list[frames.ShapeRequest]) -> Iterator[list[frames.ShapeRequest]]:
+    """Cut what one message of a client cannot hold; the server counts shapes, and bytes."""
+    batch: list[frames.ShapeRequest] = []
+    size = 0
+    for request in requests:
+        bytes_more = len(msgspec.json.encode(request))
+        is_full = len(batch) == limits.SHAPES_PER_SESSION
+        if batch and (is_full or size + bytes_more > limits.INBOUND_FRAME_BYTES // 2):
+            yield batch
+            batch, size = [], 0
+        batch.append(request)
+        size += bytes_more
+    if batch:
+        yield batch
+
+
 def _lsn(text: str) -> Lsn:
     try:
         return parse_lsn(text)
     except ValueError as error:
         raise ProtocolError("bad_frame", str(error)) from None
-
-
-def _read_change(subscription: _Subscription, change: list[object]) -> RowChange:
-    match change:
-        case ["i", list(row)] if len(row) == len(subscription.columns):
-            values = _values(subscription, dict(zip(_names(subscription), row, strict=True)))
-            return RowChange("insert", tuple(values[name] for name in subscription.key), values)
-        case ["u", list(key), dict(values)]:
-            return RowChange("update", _key(subscription, key), _values(subscription, values))
-        case ["d", list(key)]:
-            return RowChange("delete", _key(subscription, key), {})
-        case ["k", list(old), list(new), dict(values)]:
-            key_now = _key(subscription, new)
-            key_before = _key(subscription, old)
-            return RowChange("rekey", key_now, _values(subscription, values), key_before)
-        case ["t"]:
-            return RowChange("truncate", (), {})
-        case _:
-            raise ProtocolError("bad_frame", "a change of no known form")
-
-
-def _names(subscription: _Subscription) -> list[str]:
-    return [name for name, _ in subscription.columns]
-
-
-def _values(subscription: _Subscription, values: dict[str, object]) -> dict[str, object]:
-    types = dict(subscription.columns)
-    return {name: parse_value(types.get(name, ""), value) for name, value in values.items()}
-
-
-def _key(subscription: _Subscription, key: list[object]) -> Key:
-    if len(key) != len(subscription.key):
-        raise ProtocolError("bad_frame", "a key of another length than `subscribed` said")
-    types = dict(subscription.columns)
-    pairs = zip(subscription.key, key, strict=True)
-    return tuple(parse_value(types.get(name, ""), value) for name, value in pairs)
