@@ -21,7 +21,8 @@ from tidewire.core.protocol import frames
 from tidewire.core.protocol.codec import encode
 from tidewire.core.session.server import ServerSession
 from tidewire.core.shape.shape import ShapeColumn, ShapeSpec
-from tidewire.core.stream.history import History
+from tidewire.core.stream.copy import Copy
+from tidewire.core.stream.splice import Snapshot
 
 Message: TypeAlias = dict[str, Any]
 Wanted: TypeAlias = Sequence[tuple[frames.ShapeRequest, ShapeSpec]]
@@ -80,6 +81,16 @@ def cursor(lsn: int, *, epoch: str = EPOCH, xid: int | None = None, tag: str | N
     """Say where a client left off: behind the transaction that ends at `lsn`, if nothing else."""
     known = transaction(lsn, xid=xid).tag if tag is None else tag
     return frames.From(epoch=epoch, lsn=format_lsn(Lsn(lsn)), tag=known)
+
+
+def seeing(last: int, *missing: int) -> Snapshot:
+    """Make a snapshot that sees all transactions up to the xid `last`, but those `missing`."""
+    return Snapshot(min([*missing, last + 1]), last + 1, frozenset(missing))
+
+
+def rows_of(*ids: int) -> bytes:
+    """Write rows as a copy brings them."""
+    return b",".join(b'[%d,"b"]' % id for id in ids)
 
 
 def payloads_of(frames: bytes) -> list[bytes]:
@@ -159,10 +170,18 @@ class Node:
     def __init__(self, spool: MemorySpool | None = None, *, log_bytes: int | None = None) -> None:
         self.now = 0.0
         self.turns_wanted = 0
-        self.hub = Hub(spool or MemorySpool(), schedule=self._schedule)
+        self.copies: list[tuple[Copy, ShapeSpec]] = []
+        """What the hub wants to be copied, oldest first."""
+        self.nudges = 0
+        self.hub = Hub(
+            spool or MemorySpool(),
+            schedule=self._schedule,
+            copy=lambda copy, spec: self.copies.append((copy, spec)),
+            nudge=self._nudge,
+            name="node",
+            log_bytes=limits.LOG_BYTES if log_bytes is None else log_bytes,
+        )
         self.hub.restart(EPOCH, FLOOR)
-        if log_bytes is not None:
-            self.hub.history = History(FLOOR, bytes_max=log_bytes)
 
     def settle(self) -> None:
         """Run turns until none is wanted."""
@@ -181,18 +200,29 @@ class Node:
         """Let a peer send a message; return what the catalog has to resolve."""
         return self.hub.receive(peer.session, encode(frame), self.now)
 
-    def ask(self, peer: Peer, *tables: Table, start: Any = None, prefix: str = "") -> Wanted:
+    def ask(
+        self,
+        peer: Peer,
+        *tables: Table,
+        start: Any = None,
+        prefix: str = "",
+        initial: bool = False,
+        resume: frames.Resume | None = None,
+    ) -> Wanted:
         """Subscribe to tables under their own names; return what `hub.join` wants."""
         by_id = {prefix + table.name: table for table in tables}
         shapes = [
-            frames.ShapeRequest(id=id, table=table.name, start=start) for id, table in by_id.items()
+            frames.ShapeRequest(
+                id=id, table=table.name, start=start, initial=initial, resume=resume
+            )
+            for id, table in by_id.items()
         ]
         asked = self.say(peer, frames.Subscribe(shapes=shapes))
         return [(request, by_id[request.id].spec) for request in asked]
 
-    def join(self, peer: Peer, *tables: Table, start: Any = None, prefix: str = "") -> None:
-        """Subscribe to tables; the catalog answers at once."""
-        self.hub.join(peer.session, self.ask(peer, *tables, start=start, prefix=prefix))
+    def join(self, peer: Peer, *tables: Table, **how: Any) -> None:
+        """Subscribe to tables, as `ask` does; the catalog answers at once."""
+        self.hub.join(peer.session, self.ask(peer, *tables, **how))
 
     def live(self, id: str, *tables: Table) -> Peer:
         """Connect a peer that is live with these tables, and whose first messages are read."""
@@ -222,6 +252,30 @@ class Node:
         for end in ends:
             self.deliver(transaction(end, NOTES.insert(end)))
         return ends
+
+    def copy_of(self, table: Table) -> Copy:
+        """Return the newest copy of a table that the hub has asked for."""
+        return [copy for copy, spec in self.copies if spec == table.spec][-1]
+
+    def splice(
+        self, table: Table, *, seen: int | None = None, missing: Sequence[int] = (), until: int = 0
+    ) -> Copy:
+        """Let the database take the snapshot of a table, of all that the log has if not told."""
+        copy, progress = self.copy_of(table), self.hub.history.progress
+        snapshot = seeing(progress if seen is None else seen, *missing)
+        assert self.hub.splice(copy, snapshot, Lsn(until) or progress)
+        return copy
+
+    def bring(self, table: Table, *ids: int, **snapshot: Any) -> Copy:
+        """Let the database copy a table in one go: rows with these ids, under one snapshot."""
+        copy = self.splice(table, **snapshot)
+        self.hub.copies.add_rows(copy, rows_of(*ids))
+        self.hub.copies.add_rows(copy, b"", is_last=True)
+        self.settle()
+        return copy
+
+    def _nudge(self) -> None:
+        self.nudges += 1
 
     def _schedule(self) -> None:
         self.turns_wanted += 1

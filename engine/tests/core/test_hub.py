@@ -31,8 +31,8 @@ from tidewire.errors import DecodeError
 
 def is_empty(node: Node) -> bool:
     hub = node.hub
-    held = (hub.sessions, list(hub._audiences), hub._ready, hub._ahead)
-    return len(hub.index) == 0 and not any(held) and not hub.index._by_relation
+    held = (hub.sessions, list(hub._live._audiences), hub._ready, hub._joining._ahead)
+    return len(hub.index) == 0 and not any(held) and not hub.index.tables
 
 
 # --- live ---
@@ -175,7 +175,7 @@ def test_who_gives_up_the_last_table_is_told_nothing_more_and_may_begin_again() 
     node.deliver(transaction(0x200, NOTES.insert(1)))
     node.hub.tick(1.0)
     assert peer.heard() == []
-    assert list(node.hub._audiences) == []
+    assert list(node.hub._live._audiences) == []
     node.join(peer, NOTES)
     node.settle()
     node.deliver(transaction(0x210, NOTES.insert(2)))
@@ -190,7 +190,7 @@ def test_who_gives_up_while_waiting_for_a_turn_is_told_nothing() -> None:
     peer.take()
     node.settle()
     assert peer.heard() == []
-    assert list(node.hub._audiences) == []
+    assert list(node.hub._live._audiences) == []
 
 
 def test_the_log_began_anew_before_the_turn_of_a_session_that_has_given_up() -> None:
@@ -260,7 +260,8 @@ def test_an_id_given_up_and_used_again_is_of_the_table_asked_for_last() -> None:
     second = node.say(peer, frames.Subscribe(shapes=[again]))
     node.hub.join(peer.session, [(first[0], NOTES.spec)])
     node.hub.join(peer.session, [(second[0], TASKS.spec)])
-    assert peer.session.shapes["x"].spec == TASKS.spec
+    (stage,) = peer.session.stages
+    assert [(id, shape.spec) for id, shape in stage.subscriptions()] == [("x", TASKS.spec)]
 
 
 # --- time, the end ---
@@ -313,9 +314,12 @@ def test_another_history_resets_all_who_have_shapes() -> None:
     live, behind, idle = node.live("live", NOTES), node.live("behind", NOTES), node.open("idle")
     node.fill_window(behind)
     node.deliver(transaction(0x200, NOTES.insert(1)))
+    new = Peer("new")
+    node.hub.open(new.session)
     for peer in (live, behind, idle):
         peer.take()
     node.hub.restart("epoch-2", Lsn(0x80))
+    assert new.heard() == [], "who has not said hello yet is welcomed with the new epoch"
     node.settle()
     reset = {"type": "reset", "reason": "other_history", "epoch": "epoch-2"}
     told = {"type": "up_to_date", "lsn": "0/80", "tag": ""}

@@ -39,7 +39,6 @@ from tidewire.core.session.client import (
     State,
     WasReset,
 )
-from tidewire.core.stream.history import History
 
 SEEDS = 300 * int(os.environ.get("TIDEWIRE_EFFORT", "1"))
 STEPS = 60
@@ -167,7 +166,6 @@ class Storm:
         self.node = Node(log_bytes=self.log_bytes)
         self.node.now = STEP_S * len(self.done)
         self.node.hub.restart(before.epoch, before.history.floor)
-        self.node.hub.history = History(before.history.floor, bytes_max=self.log_bytes)
         kept = [t for t in self.log if t.lsn > before.history.floor]
         self.backlog, self.log = kept + self.backlog, []
         # Some clients are quicker than the new node: their cursors are ahead of it.
@@ -216,7 +214,7 @@ class Storm:
             table = self.random.choice(list(TABLES.values()))
             self.made += 1
             remote.follows[f"f{self.made}"] = Follow(table)
-            remote.session.subscribe(f"f{self.made}", table.name)
+            remote.session.subscribe(f"f{self.made}", table.name, initial=False)
             self.send(remote)
 
     def unsubscribe(self) -> None:

@@ -174,10 +174,13 @@ class Copies:
         for copy, entry in list(self._followed.items()):
             if copy.snapshot is None:
                 continue
+            before = effort
             while effort < effort_max and not copy.is_dead and _has_news(copy, history):
                 effort += self._step(copy, entry, history)
-                if copy.commit_bytes > limits.COPY_BYTES and not copy.is_dead:
+                if copy.commit_bytes > limits.COPY_BYTES:
                     self._restart(copy)
+            if effort > before and copy in self._followed:
+                self._followed[copy] = self._followed.pop(copy)  # the others come first next time
         return effort
 
     def has_news(self, history: History) -> bool:

@@ -225,6 +225,7 @@ class Hub:
     def _answer(self, session: ServerSession) -> None:
         if self._joining.is_at_tail(session) and session.reach(self.history.progress):
             session.outbox.push(encode_up_to_date(self.history.progress, self.history.tag))
+            self._joining.note_told(session, self.history.progress)
             session.flush()
         if not session.waits:
             self._waiting.pop(session, None)
@@ -234,6 +235,7 @@ class Hub:
     def splice(self, copy: Copy, snapshot: Snapshot, until: Lsn) -> bool:
         """Take the snapshot that a copy is made from; False when it has to be another one."""
         self.history.settle(snapshot)
+        self._nudge()  # the stream may be at `until` already, and nobody has asked
         return self.copies.splice(copy, snapshot, until, self.history)
 
     def _fail_copy(self, copy: Copy, code: str, text: str) -> None:

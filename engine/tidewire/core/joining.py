@@ -17,7 +17,7 @@ from typing import Literal, assert_never
 
 from tidewire.core.copies import Copies
 from tidewire.core.live import Live
-from tidewire.core.model.lsn import Lsn, parse_lsn
+from tidewire.core.model.lsn import LSN_ZERO, Lsn, parse_lsn
 from tidewire.core.protocol import frames
 from tidewire.core.protocol.codec import encode_up_to_date
 from tidewire.core.session.server import ServerSession
@@ -50,6 +50,8 @@ class Joining:
         self._copies = copies
         self._wake = wake
         self._ahead: dict[ServerSession, Cursor] = {}
+        self._told: dict[ServerSession, Lsn] = {}
+        """What sessions without live subscriptions were told: nothing goes on from before that."""
 
     def is_ahead(self, session: ServerSession) -> bool:
         """Tell whether a session waits for the log to come to its cursor."""
@@ -71,7 +73,8 @@ class Joining:
         fresh_tables = {spec.relation_oid for request, spec in wanted if request.id in fresh}
         for request, spec in wanted:
             shape = self._index.acquire(spec)
-            start = request.start if may_go_on and spec.relation_oid not in fresh_tables else None
+            is_old = spec.relation_oid not in fresh_tables
+            start = self._start(session, request) if may_go_on and is_old else None
             if start:
                 continued.setdefault(shape.id, set()).add(start)
             elif request.start:
@@ -89,6 +92,11 @@ class Joining:
             self._join_at_once(session, at_once, continued)
         if staged:
             self._join_stage(session, staged)
+
+    def _start(self, session: ServerSession, request: frames.ShapeRequest) -> frames.From | None:
+        """Return the cursor to go on from; it may not lie before what the session was told."""
+        start, told = request.start, self._told.get(session, LSN_ZERO)
+        return start if start and parse_lsn(start.lsn) >= told else None
 
     def _lose(self, session: ServerSession, shape: Shape) -> None:
         session.send_reset("other_history", self._history.epoch, shape)
@@ -231,6 +239,10 @@ class Joining:
         else:
             session.stand_at(session.number)  # a large commit that it was to read has more shapes
 
+    def note_told(self, session: ServerSession, position: Lsn) -> None:
+        """Note the position that a session knows of when it has no live subscription."""
+        self._told[session] = position
+
     def is_at_tail(self, session: ServerSession) -> bool:
         """Tell whether a session has got all that there is for it."""
         return session.is_live or not (session.shapes or session.may_go_back)
@@ -242,12 +254,22 @@ class Joining:
             return history.next, history.progress, history.tag
         return session.number, *history.reached(session.number)
 
+    def _known(self, session: ServerSession) -> Lsn:
+        """Return a position that a session with live subscriptions was told, or will be next."""
+        history = self._history
+        if session.is_live:
+            return history.progress
+        is_reading = history.first <= session.number < history.next
+        known, _ = (history.reached if is_reading else history.before)(session.number)
+        return known
+
     # --- going ---
 
     def leave(self, session: ServerSession) -> None:
         """Forget all subscriptions of a session."""
         self._live.leave(session)
         self._ahead.pop(session, None)
+        self._told.pop(session, None)
         for shape in session.shapes.values():
             self._index.release(shape)
         for stage in session.stages:
@@ -295,6 +317,7 @@ class Joining:
     def start_over(self, session: ServerSession, reason: ResetReason) -> None:
         """Tell that nothing is continued; copies follow for those that want rows."""
         self._ahead.pop(session, None)
+        self._told.pop(session, None)
         session.send_reset(reason, self._history.epoch)
         self._live.leave(session)
         self._stage_again(session, list(session.shapes))
@@ -321,6 +344,8 @@ class Joining:
         remove: Iterable[str] = (),
     ) -> None:
         was_live = session.is_live
+        if session.shapes and not self.is_ahead(session):
+            self.note_told(session, self._known(session))
         self._live.leave(session)
         for id in remove:
             self._index.release(session.shapes.pop(id))

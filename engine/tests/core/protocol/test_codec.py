@@ -22,8 +22,10 @@ from tidewire.core.protocol.codec import (
     decode_client,
     decode_server,
     encode,
+    encode_chunk,
     encode_commit,
     encode_part,
+    encode_up_to_date,
     text_frame,
 )
 from tidewire.errors import ProtocolError
@@ -153,10 +155,42 @@ def test_a_part_of_a_commit_says_which_it_is(part: int, last: bool) -> None:
     assert (found.part, found.last, found.parts) == (part, last, [])
 
 
+@pytest.mark.parametrize("stage", [False, True])
 @pytest.mark.parametrize(("part", "last"), [(None, True), (0, False), (3, True)])
-def test_a_commit_is_written_as_its_frame_would_be(part: int | None, last: bool) -> None:
-    written = encode_commit(TRANSACTION, [encode_part("s1", CHANGES)], part=part, last=last)
+def test_a_commit_is_written_as_its_frame_would_be(
+    part: int | None, last: bool, stage: bool
+) -> None:
+    parts = [encode_part("s1", CHANGES)]
+    written = encode_commit(TRANSACTION, parts, part=part, last=last, stage=stage)
     assert encode(decode_server(written)) == written
+
+
+def test_a_commit_for_a_stage_says_so_and_another_does_not() -> None:
+    for stage in (False, True):
+        found = decode_server(encode_commit(TRANSACTION, [], stage=stage))
+        assert isinstance(found, frames.Commit)
+        assert (found.stage, found.part, found.last) == (stage, None, None)
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [(b"", []), (b"[1]", [[1]]), (b'[1,"\xc3\xa9"],[2,null]', [[1, "\u00e9"], [2, None]])],
+)
+def test_a_chunk_is_written_as_its_frame_would_be(
+    rows: bytes, found: list[list[object]], is_last: bool
+) -> None:
+    written = encode_chunk("s1", "node.1", 7, rows, is_last=is_last)
+    frame = decode_server(written)
+    assert frame == frames.Snapshot(shape="s1", copy="node.1", chunk=7, rows=found, last=is_last)
+    assert encode(frame) == written
+
+
+@pytest.mark.parametrize("live", [None, [], ["a", 'with " in it']])
+def test_a_position_is_told_in_a_frame_ready_to_be_sent(live: list[str] | None) -> None:
+    frame, rest = parse_frame(encode_up_to_date(Lsn(0xA_0000_00FF), "1-2", live=live))
+    told = frames.UpToDate(lsn="A/FF", tag="1-2", live=live or [])
+    assert (decode_server(bytes(frame.data)), rest) == (told, b"")
 
 
 # PostgreSQL's json keeps all of these as they are; a client must not die of a neighbour's row.

@@ -17,6 +17,7 @@ from tidewire.errors import ProtocolError
 
 START_OF_ALL = frames.From("e", "0/9", "a-1")
 REQUEST = frames.ShapeRequest("a", "users", start=START_OF_ALL)
+RESUME = frames.Resume("node.1", 3)
 PART = frames.Part("s1", [["t"]])
 FROM_CLIENT: list[tuple[frames.ClientFrame, dict[str, object]]] = [
     (frames.Hello(client="c"), {"type": "hello", "client": "c"}),
@@ -34,7 +35,31 @@ FROM_CLIENT: list[tuple[frames.ClientFrame, dict[str, object]]] = [
             ],
         },
     ),
+    (
+        frames.Subscribe(
+            shapes=[
+                frames.ShapeRequest(
+                    "a", "users", columns=["id"], where="id > $1", params=[1, None], initial=False
+                )
+            ]
+        ),
+        {
+            "type": "subscribe",
+            "shapes": [
+                {"id": "a", "table": "users", "columns": ["id"], "where": "id > $1"}
+                | {"params": [1, None], "initial": False}
+            ],
+        },
+    ),
+    (
+        frames.Subscribe(shapes=[frames.ShapeRequest("a", "users", resume=RESUME)]),
+        {
+            "type": "subscribe",
+            "shapes": [{"id": "a", "table": "users", "resume": {"copy": "node.1", "chunk": 3}}],
+        },
+    ),
     (frames.Unsubscribe(id="a"), {"type": "unsubscribe", "id": "a"}),
+    (frames.Wait(lsn="0/9"), {"type": "wait", "lsn": "0/9"}),
     (frames.Ack(n=2**53 - 1), {"type": "ack", "n": 2**53 - 1}),
     (frames.Ping(), {"type": "ping"}),
     (frames.Ping(t=5), {"type": "ping", "t": 5}),
@@ -57,7 +82,29 @@ FROM_SERVER: list[tuple[frames.ServerFrame, dict[str, object]]] = [
         {"type": "commit", "lsn": "0/9", "at": 1, "xid": 2, "tag": "1-2"}
         | {"parts": [{"shape": "s1", "changes": [["t"]]}]},
     ),
+    (
+        frames.Commit(lsn="0/9", at=1, xid=2, tag="1-2", parts=[PART], part=0, last=False),
+        {"type": "commit", "lsn": "0/9", "at": 1, "xid": 2, "tag": "1-2", "part": 0, "last": False}
+        | {"parts": [{"shape": "s1", "changes": [["t"]]}]},
+    ),
+    (
+        frames.Commit(lsn="0/9", at=1, xid=2, tag="1-2", parts=[PART], stage=True),
+        {"type": "commit", "lsn": "0/9", "at": 1, "xid": 2, "tag": "1-2", "stage": True}
+        | {"parts": [{"shape": "s1", "changes": [["t"]]}]},
+    ),
+    (
+        frames.Snapshot(shape="s1", copy="node.1", chunk=0, rows=[[1, None]]),
+        {"type": "snapshot", "shape": "s1", "copy": "node.1", "chunk": 0, "rows": [[1, None]]},
+    ),
+    (
+        frames.Snapshot(shape="s1", copy="node.1", chunk=7, rows=[], last=True),
+        {"type": "snapshot", "shape": "s1", "copy": "node.1", "chunk": 7, "rows": [], "last": True},
+    ),
     (frames.UpToDate(lsn="0/9", tag=""), {"type": "up_to_date", "lsn": "0/9", "tag": ""}),
+    (
+        frames.UpToDate(lsn="0/9", tag="", live=["a", "b"]),
+        {"type": "up_to_date", "lsn": "0/9", "tag": "", "live": ["a", "b"]},
+    ),
     (frames.Reset(reason="lagged", epoch="e"), {"type": "reset", "reason": "lagged", "epoch": "e"}),
     (
         frames.Reset(reason="schema_changed", epoch="e", shape="s1"),
@@ -102,7 +149,8 @@ def test_every_message_of_the_protocol_is_tried_above() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [*(frame for frame, _ in [*FROM_CLIENT, *FROM_SERVER]), START_OF_ALL, REQUEST, PART]
+    "value",
+    [*(frame for frame, _ in [*FROM_CLIENT, *FROM_SERVER]), START_OF_ALL, REQUEST, RESUME, PART],
 )
 def test_nobody_alters_a_frame_that_is_on_its_way(value: msgspec.Struct) -> None:
     for field in value.__struct_fields__:
@@ -125,6 +173,11 @@ def subscribe(*shapes: object) -> dict[str, object]:
         {"type": "hello", "client": NAME},
         {"type": "unsubscribe", "id": NAME},
         {"type": "ack", "n": 0},
+        {"type": "wait", "lsn": "FFFFFFFF/FFFFFFFF"},
+        subscribe(SHAPE | {"where": "x" * limits.WHERE_CHARS}),
+        subscribe(SHAPE | {"params": [1.5] * limits.PARAMS}),
+        subscribe(SHAPE | {"columns": ["a"] * limits.COLUMNS}),
+        subscribe(SHAPE | {"resume": {"copy": NAME, "chunk": 0}}),
         subscribe(*[SHAPE] * limits.SHAPES_PER_SESSION),
         subscribe(SHAPE | {"from": START}),
         subscribe(SHAPE | {"from": START | {"tag": ""}}),
@@ -148,6 +201,19 @@ def test_a_frame_at_its_limits_is_taken(frame: object) -> None:
         {"type": "ack", "n": "1"},
         {"type": "ack"},
         {"type": "ping", "t": -1},
+        {"type": "wait"},
+        {"type": "wait", "lsn": 9},
+        {"type": "wait", "lsn": "FFFFFFFF/FFFFFFFFF"},
+        subscribe(SHAPE | {"where": "x" * (limits.WHERE_CHARS + 1)}),
+        subscribe(SHAPE | {"params": [1.5] * (limits.PARAMS + 1)}),
+        subscribe(SHAPE | {"params": [[1]]}),
+        subscribe(SHAPE | {"columns": ["a"] * (limits.COLUMNS + 1)}),
+        subscribe(SHAPE | {"columns": [""]}),
+        subscribe(SHAPE | {"initial": 1}),
+        subscribe(SHAPE | {"resume": {"copy": "", "chunk": 0}}),
+        subscribe(SHAPE | {"resume": {"copy": NAME + "n", "chunk": 0}}),
+        subscribe(SHAPE | {"resume": {"copy": "c", "chunk": -1}}),
+        subscribe(SHAPE | {"resume": {"copy": "c"}}),
         subscribe(),
         subscribe(*[SHAPE] * (limits.SHAPES_PER_SESSION + 1)),
         subscribe({"id": "a"}),
@@ -164,6 +230,14 @@ def test_a_frame_beyond_its_limits_is_refused(frame: object) -> None:
     with pytest.raises(ProtocolError) as caught:
         decode_client(json.dumps(frame).encode())
     assert caught.value.code == "bad_frame"
+
+
+def test_who_does_not_say_otherwise_wants_the_rows_that_are_there() -> None:
+    frame = decode_client(json.dumps(subscribe({"id": "a", "table": "t"})).encode())
+    assert isinstance(frame, frames.Subscribe)
+    (request,) = frame.shapes
+    assert (request.initial, request.start, request.resume) == (True, None, None)
+    assert (request.columns, request.where, request.params) == (None, None, None)
 
 
 def test_a_ping_without_a_time_has_time_zero() -> None:

@@ -28,11 +28,11 @@ def welcome(session: ClientSession, epoch: str = "e1", **limit: int) -> list[Eve
 
 
 def joined(*tables: str, epoch: str = "e1", **limit: int) -> ClientSession:
-    """Make a session with `notes` as `n` and shape s1, and others as themselves."""
+    """Make a session that follows the commits of `notes` as `n`, shape s1; others as themselves."""
     session = ClientSession("me")
-    session.subscribe("n", "notes")
+    session.subscribe("n", "notes", initial=False)
     for table in tables:
-        session.subscribe(table, table)
+        session.subscribe(table, table, initial=False)
     welcome(session, epoch, **limit)
     session.take()
     told(session, **NOTES)
@@ -51,5 +51,38 @@ def row(id: int) -> list[Any]:
     return ["i", [id, None, None]]
 
 
-def up_to(session: ClientSession, lsn: str) -> list[Event]:
-    return told(session, type="up_to_date", lsn=lsn, tag=f"tag-{lsn}")
+def up_to(session: ClientSession, lsn: str, *live: str) -> list[Event]:
+    return told(session, type="up_to_date", lsn=lsn, tag=f"tag-{lsn}", live=live)
+
+
+def copying(*others: str, **limit: int) -> ClientSession:
+    """Make a session to which the rows of `notes` are sent: `n` and others, all of shape s1."""
+    session = ClientSession("me")
+    for id in ("n", *others):
+        session.subscribe(id, "notes")
+    welcome(session, "e1", **limit)
+    session.take()
+    accept(session, "n", *others)
+    return session
+
+
+def accept(session: ClientSession, *ids: str, **more: Any) -> list[Event]:
+    events = []
+    for id in ids:
+        events += told(session, **NOTES | {"id": id, "mode": "initial"} | more)
+    return events
+
+
+def chunk(session: ClientSession, number: int, *ids: int, **more: Any) -> list[Event]:
+    rows = [row(id)[1] for id in ids]
+    facts = {"shape": "s1", "copy": "c1", "chunk": number, "rows": rows} | more
+    return told(session, type="snapshot", **facts)
+
+
+def live(*others: str) -> ClientSession:
+    """Make a session whose rows of `notes` are visible, as of 0/5."""
+    session = copying(*others)
+    chunk(session, 0, 1, last=True)
+    up_to(session, "0/5", "n", *others)
+    session.take()
+    return session

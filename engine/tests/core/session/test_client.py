@@ -46,10 +46,10 @@ def test_a_connection_begins_with_hello_and_the_token() -> None:
 def test_what_was_wanted_before_the_connection_is_asked_for_in_one_message() -> None:
     session = ClientSession("me")
     session.subscribe("a", "notes")
-    session.subscribe("b", "tasks")
+    session.subscribe("b", "tasks", initial=False)
     assert said(session) == []
     assert welcome(session) == [Opened("x", "e1")]
-    shapes = [{"id": "a", "table": "notes"}, {"id": "b", "table": "tasks"}]
+    shapes = [{"id": "a", "table": "notes"}, {"id": "b", "table": "tasks", "initial": False}]
     assert said(session) == [{"type": "subscribe", "shapes": shapes}]
 
 
@@ -62,11 +62,12 @@ def test_without_subscriptions_nothing_is_asked_for() -> None:
 def test_what_is_wanted_while_connected_is_asked_for_at_once() -> None:
     session = ClientSession("me")
     welcome(session)
-    session.subscribe("a", "notes")
-    shapes = [{"id": "a", "table": "notes"}]
+    session.subscribe("a", "notes", initial=False)
+    shapes = [{"id": "a", "table": "notes", "initial": False}]
     assert said(session) == [{"type": "subscribe", "shapes": shapes}]
+    columns = tuple((name, its) for name, its in COLUMNS)
     assert told(session, **NOTES | {"id": "a"}) == [
-        Joined("a", "public.notes", tuple((name, its) for name, its in COLUMNS), ("id",))
+        Joined("a", "public.notes", columns, ("id",), "live")
     ]
 
 
@@ -76,7 +77,7 @@ def test_a_subscription_that_is_given_up_is_taken_back_once() -> None:
     session.unsubscribe("n")
     assert said(session) == [{"type": "unsubscribe", "id": "n"}]
     assert told(session, **NOTES) == [], "an answer that was under way means nothing"
-    assert commit(session, "0/2", row(1)) == [Committed(Lsn(2), 5, 6, {})]
+    assert commit(session, "0/2", row(1)) == [Committed(Lsn(2), 5, 6, ({},))]
 
 
 def test_a_subscription_that_is_given_up_while_there_is_no_connection_is_not_mentioned() -> None:
@@ -112,8 +113,8 @@ def test_who_comes_back_goes_on_where_it_left_off(by_commit: bool) -> None:
     start = {"epoch": "e1", "lsn": "1/A", "tag": "tag-1/A"}
     (message,) = said(session)
     assert message["shapes"] == [
-        {"id": "n", "table": "notes", "from": start},
-        {"id": "tasks", "table": "tasks", "from": start},
+        {"id": "n", "table": "notes", "initial": False, "from": start},
+        {"id": "tasks", "table": "tasks", "initial": False, "from": start},
     ]
 
 
@@ -121,7 +122,8 @@ def test_the_names_of_shapes_belong_to_one_connection() -> None:
     session = joined()
     session.disconnect()
     welcome(session)
-    assert commit(session, "0/2", row(1)) == [Committed(Lsn(2), 5, 6, {})]
+    with pytest.raises(ProtocolError, match="nobody has"):
+        commit(session, "0/2", row(1))
 
 
 def test_the_position_never_goes_back_within_an_epoch() -> None:
@@ -148,7 +150,7 @@ def test_who_comes_back_without_subscriptions_may_meet_a_node_that_is_behind() -
     session.unsubscribe("n")
     session.disconnect()
     welcome(session)
-    session.subscribe("n", "notes")
+    session.subscribe("n", "notes", initial=False)
     told(session, **NOTES)
     assert up_to(session, "0/4") == [Progressed(Lsn(4))]
 
@@ -207,7 +209,7 @@ def test_half_a_commit_is_forgotten_with_its_connection() -> None:
     session = joined()
     commit(session, "0/2", row(1), part=0, last=False)
     session.disconnect()
-    assert session._parts == []
+    assert session._parts == {False: [], True: []}
     welcome(session)
     told(session, **NOTES)
     (event,) = commit(session, "0/3", row(2), part=0, last=True)
@@ -229,7 +231,7 @@ def test_the_rest_of_a_commit_in_parts_is_not_sent_and_another_commit_comes() ->
     session = joined("tasks")
     commit(session, "0/2", row(1), part=0, last=False)
     session.unsubscribe("n")
-    session.subscribe("again", "notes")
+    session.subscribe("again", "notes", initial=False)
     told(session, **NOTES | {"id": "again"})
     (event,) = commit(session, "0/3", parts=[{"shape": "tasks", "changes": [row(2)]}])
     assert isinstance(event, Committed)
@@ -251,7 +253,7 @@ def test_a_reset_of_all_forgets_the_position() -> None:
 
 def test_a_reset_of_one_shape_concerns_its_subscriptions_alone() -> None:
     session = joined("tasks")
-    session.subscribe("m", "notes")
+    session.subscribe("m", "notes", initial=False)
     told(session, **NOTES | {"id": "m"})
     session.take()
     up_to(session, "0/5")
@@ -267,7 +269,7 @@ def test_a_table_that_changed_is_asked_for_again_as_it_is_now() -> None:
     up_to(session, "0/5")
     reset = {"type": "reset", "shape": "s1", "reason": "schema_changed", "epoch": "e1"}
     assert told(session, **reset) == [WasReset(("n",), "schema_changed")]
-    shapes = [{"id": "n", "table": "notes"}]
+    shapes = [{"id": "n", "table": "notes", "initial": False}]
     assert said(session) == [{"type": "subscribe", "shapes": shapes}]
     told(session, **NOTES | {"shape": "s9", "columns": [["id", "int4"]]})
     (event,) = commit(session, "0/6", parts=[{"shape": "s9", "changes": [["i", [1]]]}])
@@ -288,7 +290,9 @@ def test_a_refused_subscription_is_forgotten_and_not_asked_for_again() -> None:
     welcome(session)
     session.take()
     error = {"type": "error", "code": "unknown_table", "text": "no such table", "ref": "n"}
-    assert told(session, **error) == [Refused("unknown_table", "no such table", "n")]
+    assert told(session, **error) == [
+        Refused("unknown_table", "no such table", "n", has_ended=True)
+    ]
     session.unsubscribe("n")
     session.disconnect()
     welcome(session)

@@ -58,6 +58,7 @@ def test_the_count_begins_anew_with_each_connection() -> None:
     session.disconnect()
     welcome(session, window_bytes=1)
     session.take()
+    told(session, **NOTES)
     commit(session, "0/3")
     assert said(session) == [{"type": "ack", "n": 1}]
 
@@ -92,7 +93,7 @@ def test_changes_carry_values_of_the_types_that_subscribed_named() -> None:
 
 def test_two_subscriptions_to_one_table_both_get_the_changes() -> None:
     session = joined("tasks")
-    session.subscribe("m", "notes")
+    session.subscribe("m", "notes", initial=False)
     told(session, **NOTES | {"id": "m"})
     (event,) = commit(session, "0/2", row(1))
     assert isinstance(event, Committed)
@@ -112,6 +113,7 @@ def test_two_subscriptions_to_one_table_both_get_the_changes() -> None:
         ["u", [1], []],
         ["u", [1, 2], {}],
         ["u", [], {}],
+        ["u", [1], {"nothing": 1}],
         ["d", 1],
         ["d", []],
         ["k", [1], {}],

@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 
-from engine.tests.core.bench import NOTES, Peer
+from engine.tests.core.bench import NOTES, TASKS, Peer
+from engine.tests.core.spool import MemorySpool
 from tidewire import limits
 from tidewire.core.model.lsn import Lsn
 from tidewire.core.protocol import frames
-from tidewire.core.session.server import Node, ServerSession, State
+from tidewire.core.protocol.codec import text_frame
+from tidewire.core.session.node import Node
+from tidewire.core.session.server import State
+from tidewire.core.session.stage import Reader, Stage
 from tidewire.core.shape.shape import Shape, ShapeId
+from tidewire.core.stream.copy import Copy
 
 NODE = Node("epoch-1", Lsn(0x1_0000_0002))
 HELLO = b'{"type":"hello","client":"browser"}'
@@ -23,12 +28,15 @@ SUBSCRIBE = b'{"type":"subscribe","shapes":[{"id":"a","table":"notes"}]}'
 UNSUBSCRIBE = b'{"type":"unsubscribe","id":"a"}'
 ACK = b'{"type":"ack","n":1}'
 PING = b'{"type":"ping","t":5}'
+WAIT = b'{"type":"wait","lsn":"1/A0"}'
 REQUESTS: dict[bytes, Any] = {
     SUBSCRIBE: frames.Subscribe(shapes=[frames.ShapeRequest(id="a", table="notes")]),
     UNSUBSCRIBE: frames.Unsubscribe(id="a"),
     ACK: frames.Ack(n=1),
+    WAIT: frames.Wait(lsn="1/A0"),
 }
-FRAMES = [HELLO, SUBSCRIBE, UNSUBSCRIBE, ACK, PING, b'{"type":"nonsense"}', b"{", b"\xff"]
+NONSENSE = [b'{"type":"nonsense"}', b"{", b"\xff"]
+FRAMES = [HELLO, SUBSCRIBE, UNSUBSCRIBE, ACK, PING, WAIT, *NONSENSE]
 # In the state OPEN: what is answered (type and code), if anything.
 ANSWERS = {
     HELLO: ("error", "unexpected"),
@@ -217,12 +225,22 @@ def test_giving_up_concerns_the_hub_only_if_it_has_the_shape() -> None:
     assert [(m["code"], m["ref"]) for m in flushed(peer)] == [("unknown_id", "unknown")]
 
 
-@pytest.mark.parametrize("has_start", [False, True])
-def test_subscribed_names_the_shape_and_how_it_begins(has_start: bool) -> None:
+@pytest.mark.parametrize(
+    ("has_start", "is_staged", "mode"),
+    [
+        (False, False, "live"),
+        (True, False, "catchup"),
+        (False, True, "initial"),
+        (True, True, "initial"),
+    ],
+)
+def test_subscribed_names_the_shape_and_how_it_begins(
+    has_start: bool, is_staged: bool, mode: str
+) -> None:
     peer = opened()
     start = frames.From(epoch="e", lsn="0/1", tag="") if has_start else None
     request = frames.ShapeRequest(id="mine", table="notes", start=start)
-    peer.session.send_subscribed(request, Shape(ShapeId("s7"), NOTES.spec))
+    peer.session.send_subscribed(request, Shape(ShapeId("s7"), NOTES.spec), is_staged=is_staged)
     assert flushed(peer) == [
         {
             "type": "subscribed",
@@ -231,9 +249,93 @@ def test_subscribed_names_the_shape_and_how_it_begins(has_start: bool) -> None:
             "table": "public.notes",
             "key": ["id"],
             "columns": [["id", "int4"], ["body", "text"]],
-            "mode": "catchup" if has_start else "live",
+            "mode": mode,
         }
     ]
+
+
+def staged(*ids: str, shape: str = "s1") -> Stage:
+    stage = Stage()
+    reader = Reader(Shape(ShapeId(shape), NOTES.spec), Copy("c", MemorySpool().create))
+    for id in ids:
+        stage.add(id, reader)
+    return stage
+
+
+def test_subscriptions_on_a_stage_count_like_those_that_are_live() -> None:
+    peer = opened()
+    peer.session.shapes["live"] = Shape(ShapeId("s1"), NOTES.spec)
+    half = limits.SHAPES_PER_SESSION // 2
+    peer.session.stages += [staged("a", "b"), staged(*(f"s{i}" for i in range(half)))]
+    assert peer.session.subscriptions == {"live", "a", "b", *(f"s{i}" for i in range(half))}
+    assert not peer.session.reserve(asked("b"))
+    for i in range(limits.SHAPES_PER_SESSION - half - 3):
+        assert peer.session.reserve(asked(f"p{i}"))
+    assert not peer.session.reserve(asked("one more"))
+    assert [m["code"] for m in flushed(peer)] == ["id_in_use", "too_many"]
+    assert peer.session.give_up("a")
+
+
+def test_an_answer_settles_the_very_request_that_it_is_for() -> None:
+    peer = opened()
+    first, again = asked("a"), asked("a")
+    assert peer.session.reserve(first)
+    assert peer.session.settle(first)
+    assert not peer.session.settle(first)
+    assert peer.session.reserve(again)
+    assert not peer.session.settle(first)
+    assert peer.session.settle(again)
+
+
+def test_a_session_may_go_back_while_a_cursor_waits_for_the_database_and_nothing_is_live() -> None:
+    peer = opened()
+    start = frames.From(epoch="e", lsn="0/1", tag="")
+    may = [peer.session.may_go_back]
+    peer.session.reserve(asked("a"))
+    may.append(peer.session.may_go_back)
+    peer.session.reserve(frames.ShapeRequest(id="b", table="notes", start=start))
+    may.append(peer.session.may_go_back)
+    peer.session.shapes["c"] = Shape(ShapeId("s1"), NOTES.spec)
+    may.append(peer.session.may_go_back)
+    assert may == [False, False, True, False]
+
+
+def test_a_shape_that_joined_while_its_session_was_behind_begins_where_it_joined() -> None:
+    session = opened().session
+    session.shapes = {
+        "n": Shape(ShapeId("s1"), NOTES.spec),
+        "again": Shape(ShapeId("s1"), NOTES.spec),
+        "t": Shape(ShapeId("s2"), TASKS.spec),
+    }
+    session.update_shape_ids()
+    assert session.shapes_at(0) == {"s1", "s2"}
+    session.since[ShapeId("s2")] = 5
+    assert [session.shapes_at(number) for number in (4, 5)] == [{"s1"}, {"s1", "s2"}]
+
+
+def test_who_takes_another_place_in_the_log_has_nothing_of_a_commit() -> None:
+    session = opened().session
+    session.number, session.part = 4, 2
+    session.stand_at(4)
+    assert (session.number, session.part, session.cut) == (4, 0, None)
+
+
+# --- what the hub has it say ---
+
+
+@pytest.mark.parametrize("is_of_shape", [False, True])
+def test_a_reset_is_of_one_shape_or_of_all(is_of_shape: bool) -> None:
+    peer = opened()
+    shape = Shape(ShapeId("s7"), NOTES.spec) if is_of_shape else None
+    peer.session.send_reset("lagged", "epoch-2", shape)
+    reset = {"type": "reset", "reason": "lagged", "epoch": "epoch-2"}
+    assert flushed(peer) == [reset | {"shape": "s7"} if is_of_shape else reset]
+
+
+def test_a_session_without_a_socket_of_its_own_writes_to_its_outbox() -> None:
+    peer = opened()
+    peer.session._write_soon(text_frame(b"{}"))
+    assert peer.heard() == [{}]
 
 
 # --- the end ---
@@ -254,124 +356,12 @@ def test_a_retired_session_holds_nothing() -> None:
     session.reserve(asked("p"))
     session.shapes["a"] = Shape(ShapeId("s1"), NOTES.spec)
     session.shape_ids = frozenset({ShapeId("s1")})
+    session.initial.add("a")
+    session.stages.append(staged("s"))
+    session.waits.append(Lsn(1))
+    session.since[ShapeId("s1")] = 1
     session.retire()
-    held = (session.shapes, session.shape_ids, session.pending, session.cut)
-    assert held == ({}, frozenset(), {}, None)
+    assert (session.shapes, session.shape_ids, session.pending) == ({}, frozenset(), {})
+    assert (session.stages, session.initial, session.waits) == ([], set(), [])
+    assert (session.since, session.cut) == ({}, None)
     assert session.state is State.CLOSED
-
-
-# --- time ---
-
-
-def wake_until(session: ServerSession, end: float) -> None:
-    """Wake the session at each of its deadlines up to `end`, as the watch does."""
-    for _ in range(100):
-        if session.deadline > end or session.state is not State.OPEN:
-            return
-        before = session.deadline
-        session.wake(before)
-        if session.deadline <= before:
-            return  # it has aborted, and wants nothing more
-    raise AssertionError("it asks to be woken over and over")
-
-
-def test_who_does_not_say_hello_in_time_is_closed() -> None:
-    peer = Peer(now=10.0)
-    assert peer.session.deadline == 10.0 + limits.HELLO_S
-    peer.session.wake(peer.session.deadline)
-    assert peer.closed_as == "hello_timeout"
-
-
-def test_a_peer_is_pinged_after_a_silent_heartbeat_and_dead_if_it_does_not_answer() -> None:
-    peer = opened(now=10.0)
-    assert peer.session.deadline == 10.0 + limits.HEARTBEAT_S
-    peer.session.wake(10.0 + limits.HEARTBEAT_S)
-    assert (peer.pings, peer.aborts) == (1, [])
-    dead_at = 10.0 + limits.HEARTBEAT_S + limits.DEAD_S
-    assert peer.session.deadline == dead_at
-    peer.session.wake(dead_at - 1)
-    assert (peer.pings, peer.aborts, peer.session.deadline) == (1, [], dead_at)
-    peer.session.wake(dead_at)
-    assert (peer.pings, peer.aborts) == (1, ["dead"])
-
-
-def test_a_peer_that_answers_pings_lives_on() -> None:
-    peer = opened()
-    for _ in range(10):
-        pings = peer.pings
-        while peer.pings == pings:
-            peer.session.wake(peer.session.deadline)
-        peer.session.hear(peer.session.deadline - limits.DEAD_S + 1)
-    assert peer.aborts == []
-    now = peer.session.deadline
-    peer.session.wake(now)
-    assert peer.session.deadline == now - limits.DEAD_S + 1 + limits.HEARTBEAT_S
-
-
-def test_a_peer_that_falls_silent_again_after_an_answer_gets_a_new_ping_before_it_is_dead() -> None:
-    peer = opened()
-    peer.session.wake(limits.HEARTBEAT_S)
-    peer.session.hear(limits.HEARTBEAT_S + 1)
-    peer.session.wake(2 * limits.HEARTBEAT_S + 1)
-    assert (peer.pings, peer.aborts) == (2, [])
-
-
-def test_a_busy_peer_is_never_pinged() -> None:
-    peer = opened()
-    for second in range(200):
-        peer.session.hear(float(second))
-        wake_until(peer.session, float(second))
-    assert (peer.pings, peer.aborts) == (0, [])
-
-
-def test_a_socket_that_takes_nothing_for_too_long_is_given_up() -> None:
-    peer = opened()
-    peer.session.stall(True, 1.0)
-    for second in range(int(limits.STALLED_S) + 1):
-        peer.session.hear(float(second))  # it talks, but it does not read
-        wake_until(peer.session, float(second))
-    assert peer.aborts == []
-    peer.session.hear(limits.STALLED_S + 1)
-    assert peer.session.deadline == limits.STALLED_S + 1
-    wake_until(peer.session, limits.STALLED_S + 1)
-    assert peer.aborts == ["stalled"]
-
-
-def test_a_socket_that_drains_in_time_is_not_given_up() -> None:
-    peer = opened()
-    was_blocked = []
-    for is_blocked, now in [(True, 0.0), (False, 59.0)]:
-        peer.session.stall(is_blocked, now)
-        was_blocked.append(peer.session.outbox.is_blocked)
-    assert was_blocked == [True, False]
-    peer.session.hear(60.0)
-    wake_until(peer.session, 60.0 + limits.HEARTBEAT_S - 1)
-    assert peer.aborts == []
-
-
-def test_a_stall_moves_the_deadline_forward_when_the_ping_would_come_later() -> None:
-    peer = opened()
-    peer.session.hear(58.0)
-    peer.session.wake(58.0)
-    peer.session.stall(True, 0.0)
-    assert peer.session.deadline == limits.STALLED_S
-
-
-def test_a_closed_session_whose_peer_does_not_go_is_cut() -> None:
-    peer = opened()
-    peer.session.close("restart", "bye")
-    peer.session.wake(100.0)
-    assert peer.aborts == ["closed"]
-
-
-# --- answers that nobody reads ---
-
-
-def test_who_asks_and_asks_but_does_not_read_is_given_up() -> None:
-    peer = opened()
-    peer.session.stall(True, 1.0)
-    for _ in range(limits.WINDOW_BYTES // 30_000):
-        peer.session.refuse("bad_frame", "x" * 30_000)
-    assert peer.closed_as is None
-    peer.session.refuse("bad_frame", "x" * 60_000)
-    assert peer.closed_as == "stalled"

@@ -17,6 +17,7 @@ from tidewire import limits
 from tidewire.core.model.lsn import LSN_ZERO, Lsn, Xid
 from tidewire.core.model.transaction import Transaction
 from tidewire.core.stream.history import History, Place
+from tidewire.core.stream.splice import Snapshot
 
 FLOOR = Lsn(100)
 
@@ -151,6 +152,145 @@ def test_a_commit_that_is_not_behind_all_others_is_a_bug(history: History, lsn: 
         History(FLOOR).append(commit(100), 0.0)
 
 
+def test_a_reader_may_have_been_told_of_anything_before_its_next_commit(history: History) -> None:
+    """Positions without commits were told between two commits: none of them is taken back."""
+    found = [history.reached(number) for number in range(4)]
+    assert found == [(109, ""), (119, tag(110)), (129, tag(120)), (150, tag(130))]
+
+
+def test_a_reader_of_an_empty_log_has_reached_its_progress() -> None:
+    log = History(FLOOR)
+    log.advance(Lsn(120))
+    assert log.reached(0) == (120, "")
+
+
+def test_a_reader_at_the_floor_has_reached_what_lies_before_the_first_commit(
+    history: History,
+) -> None:
+    history.expire(limits.LOG_S + 1.5)
+    assert history.reached(2) == (129, tag(120))
+
+
+def test_commits_side_by_side_leave_nothing_to_be_told_between_them() -> None:
+    log = History(FLOOR)
+    log.append(commit(101), 0.0)
+    assert log.reached(0) == (100, "")
+
+
+# --- what snapshots of the database see ---
+
+
+def seeing(last: int, *missing: int) -> Snapshot:
+    return Snapshot(min([*missing, last + 1]), last + 1, frozenset(missing))
+
+
+def short_log(*lsns: int, kept: int = 1) -> History:
+    """Make a log of commits whose xids are their positions, and that keeps the newest of them."""
+    log = History(FLOOR, bytes_max=kept * weight(commit(1)))
+    for lsn in lsns:
+        log.append(commit(lsn, xid=lsn), 0.0)
+    return log
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "unseen"),
+    [
+        (seeing(130), []),
+        (seeing(130, 120), [1]),
+        (seeing(130, 110, 130), [0, 2]),
+        (seeing(109), [0, 1, 2]),
+        (seeing(119), [1, 2]),
+    ],
+)
+def test_a_commit_that_a_snapshot_does_not_see_is_found_wherever_it_is_in_the_log(
+    history: History, snapshot: Snapshot, unseen: list[int]
+) -> None:
+    assert history.unseen(snapshot) == unseen
+
+
+def test_commits_keep_their_numbers_when_older_ones_are_dropped() -> None:
+    log = short_log(110, 120, 130, kept=2)
+    assert log.unseen(seeing(130, 130)) == [2]
+
+
+def test_a_snapshot_without_a_commit_that_was_dropped_cannot_be_continued() -> None:
+    """Its backend waits for a synchronous standby; the log has moved on without it."""
+    log = short_log(110, 120, 130, 140)
+    assert log.unseen(seeing(140, 120)) is None
+    assert log.unseen(seeing(140, 140)) == [3]
+
+
+def test_a_new_slot_waits_until_all_that_may_have_been_committed_before_it_is_visible() -> None:
+    log = History()
+    log.restart("epoch", Lsn(FLOOR), horizon=50)
+    assert log.unseen(Snapshot(49, 60)) is None
+    assert log.unseen(Snapshot(50, 60)) == []
+
+
+def test_nothing_is_unsettled_before_commits_are_dropped(history: History) -> None:
+    assert not history.has_unsettled
+    assert history.settled == FLOOR
+    history.settle(seeing(0))
+    assert history.settled == FLOOR
+
+
+def test_a_dropped_commit_is_settled_when_a_snapshot_sees_it() -> None:
+    log = short_log(110, 120, 130)
+    assert (log.has_unsettled, log.settled, log.floor) == (True, 100, 120)
+    log.settle(seeing(130, 110))
+    assert (log.has_unsettled, log.settled) == (True, 100)
+    log.settle(seeing(110))
+    assert (log.has_unsettled, log.settled) == (True, 110)
+    log.settle(seeing(130))
+    assert (log.has_unsettled, log.settled) == (False, 120)
+    log = short_log(110, 120, 130)
+    log.settle(seeing(130))
+    assert (log.has_unsettled, log.settled) == (False, 120)
+
+
+def test_a_commit_that_stays_invisible_holds_back_the_slot_and_no_snapshot_that_sees_it() -> None:
+    log = short_log(110, 120, 130, 140)
+    log.settle(seeing(140, 120))
+    assert log.settled == 110
+    assert log.unseen(seeing(140)) == []
+
+
+def test_the_slot_may_follow_the_floor_again_when_all_is_settled() -> None:
+    log = short_log(110, 120)
+    log.settle(seeing(120))
+    assert log.settled == log.floor == 110
+    log.append(commit(130, xid=130), 0.0)
+    assert (log.settled, log.floor) == (110, 120)
+    log.settle(seeing(130))
+    assert log.settled == 120
+
+
+def test_another_history_has_nothing_unsettled() -> None:
+    log = short_log(110, 120, 130)
+    log.restart("epoch-2", Lsn(50))
+    assert (log.epoch, log.has_unsettled, log.settled, log.floor) == ("epoch-2", False, 50, 50)
+    assert (log.first, log.next, log.bytes, log.progress, log.tag) == (3, 3, 0, 50, "")
+    assert log.unseen(seeing(1)) == []
+    assert log.append(commit(60, xid=60), 0.0) == 3
+    assert log.append(commit(70, xid=70), 0.0) == 4
+    assert (log.has_unsettled, log.settled) == (True, 50)
+    assert log.locate(Lsn(70), tag(70)) == (Place.FOUND, 5)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "is_continued"),
+    [(Snapshot(49, 90), False), (Snapshot(50, 90), True), (Snapshot(50, 50), True)],
+)
+def test_a_snapshot_may_miss_what_was_committed_before_the_log_began(
+    snapshot: Snapshot, is_continued: bool
+) -> None:
+    log = History()
+    log.restart("epoch", FLOOR, horizon=50)
+    assert (log.unseen(snapshot) == []) is is_continued
+    log.restart("epoch", FLOOR)
+    assert log.unseen(snapshot) == []
+
+
 class Kept(NamedTuple):
     transaction: Transaction
     arrived: float
@@ -220,6 +360,9 @@ class HistoryAndList(RuleBasedStateMachine):
         for number in range(self.dropped, len(self.all) + 1):
             last = self.all[number - 1].transaction if number else None
             assert self.log.before(number) == ((last.lsn, last.tag) if last else (FLOOR, ""))
+            is_tail = number == len(self.all)
+            told = self.progress if is_tail else self.all[number].transaction.lsn - 1
+            assert self.log.reached(number) == (told, last.tag if last else "")
 
     @invariant()
     def it_locates_every_position(self) -> None:

@@ -94,6 +94,8 @@ class ClientSession:
         self._subscriptions: dict[str, Wanted] = {}
         self._named: set[str] = set()
         """Shapes that the server of this connection has named: others it may not speak of."""
+        self._left: set[str] = set()
+        """Those of subscriptions given up on this connection: what was under way still comes."""
         self._waits: set[Lsn] = set()
         self._outgoing: list[bytes] = []
         self._window = limits.WINDOW_BYTES
@@ -122,6 +124,8 @@ class ClientSession:
         """Give up subscriptions."""
         for id in ids:
             subscription = self._subscriptions.pop(id, None)
+            if subscription and subscription.shape:
+                self._left.add(subscription.shape)
             if subscription and subscription.is_asked and self.state is State.OPEN:
                 self._send(frames.Unsubscribe(id=id))
 
@@ -173,7 +177,7 @@ class ClientSession:
 
     def _leave(self) -> None:
         self._parts = {False: [], True: []}
-        self._named = set()
+        self._named, self._left = set(), set()
         for subscription in self._subscriptions.values():
             subscription.leave()
 
@@ -258,6 +262,8 @@ class ClientSession:
         if not loading:
             return []  # given up in the meantime
         takers = [(id, its) for id, its in loading if its.expects(frame)]
+        if not takers and frame.shape in self._left:
+            return []
         if not takers:
             raise ProtocolError("bad_frame", f"chunk {frame.chunk} of a copy is out of order")
         form = takers[0][1].form
@@ -289,11 +295,8 @@ class ClientSession:
         for part in frame.parts:
             of_shape = self._of_shape(part.shape)
             takers = [(id, its) for id, its in of_shape if its.phase is phase]
-            if (
-                frame.stage
-                and not takers
-                and any(its.phase is not Phase.LIVE for _, its in of_shape)
-            ):
+            is_early = frame.stage and any(its.phase is not Phase.LIVE for _, its in of_shape)
+            if is_early and not takers and part.shape not in self._left:
                 raise ProtocolError("bad_frame", "a staged commit before the copy is whole")
             if takers:
                 found = [takers[0][1].form.read_change(change) for change in part.changes]
