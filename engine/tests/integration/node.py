@@ -25,6 +25,8 @@ from tidewire.core.model.lsn import Lsn
 from tidewire.core.protocol import frames
 from tidewire.core.session.server import ServerSession
 from tidewire.core.shape.shape import ShapeColumn, ShapeSpec
+from tidewire.core.stream.copy import Copy
+from tidewire.core.stream.splice import Snapshot
 from tidewire.core.wal.assembler import Assembler
 from tidewire.server.admission import Admission
 from tidewire.server.app import App
@@ -64,7 +66,13 @@ class Node:
         self.is_ready = True
         self.is_over: Callable[[], bool] = lambda: False
         self._loop = asyncio.get_running_loop()
-        self.hub = Hub(FileSpool(), schedule=self._schedule_turn)
+        self.hub = Hub(
+            FileSpool(),
+            schedule=self._schedule_turn,
+            copy=lambda copy, _: self._loop.call_soon(self._copy, copy),
+            nudge=lambda: None,
+            name="node",
+        )
         self.hub.restart("epoch-1", Lsn(0x100))
         self._assembler = Assembler(FileSpool())
         self._assembler.feed(pgoutput.transaction_messages(0x80, [RELATION]))
@@ -132,6 +140,11 @@ class Node:
                 self.hub.refuse(session, request, "unknown_table", text)
         self.hub.join(session, [(request, WORDS) for request in asked])
 
+    def _copy(self, copy: Copy) -> None:
+        # The table has no rows but those that commits bring.
+        self.hub.splice(copy, Snapshot(1, 1), self.hub.history.floor)
+        self.hub.copies.add_rows(copy, b"", is_last=True)
+
     def commit(self, *words: str) -> None:
         """Commit one transaction that inserts a row for each word."""
         self._lsn += 0x100
@@ -169,6 +182,8 @@ async def running(
             node.listener.should_exit = True
             await asyncio.wait([serving])
     assert node.count_sessions() == 0, "a session outlived its socket"
+    node.pass_time(0)
+    node.pass_time(limits.COPY_KEEP_S + 1)
     assert len(node.hub.index) == 0, "a shape outlived its subscribers"
 
 
@@ -313,7 +328,7 @@ class Peer:
     async def follow(self, *ids: str, token: str | None = None) -> None:
         """Say hello, subscribe, and wait until all is live."""
         self.send({"type": "hello", "client": "peer", "token": token})
-        shapes = [{"id": id, "table": "words"} for id in ids or ("1",)]
+        shapes = [{"id": id, "table": "words", "initial": False} for id in ids or ("1",)]
         self.send({"type": "subscribe", "shapes": shapes})
         await self.messages_until("up_to_date")
 

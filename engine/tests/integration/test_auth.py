@@ -102,7 +102,7 @@ async def test_nothing_is_told_before_the_token() -> None:
         client.send(
             {"type": "hello", "client": "a", "token": WRONG},
             {"type": "hello", "client": "a", "token": TOKEN},
-            {"type": "subscribe", "shapes": [{"id": "1", "table": "words"}]},
+            {"type": "subscribe", "shapes": [{"id": "1", "table": "words", "initial": False}]},
         )
         node.commit(MARKER)
         assert await client.close_code() == 4401

@@ -171,6 +171,26 @@ def test_tail_prints_changes_for_people_and_for_machines(node: tuple[Live, str])
 
 
 @pytest.mark.postgres
+def test_tail_prints_the_rows_that_are_there_and_only_those_asked_for(
+    node: tuple[Live, str],
+) -> None:
+    live, url = node
+    asyncio.run(live.execute("INSERT INTO orders VALUES (41, 1.5, NULL), (42, 2.5, NULL)"))
+    options = ("--rows", "--where", "id >= $1", "--param", "42", "--columns", "id, n")
+    tail = Background(
+        *("-m", "tidewire", "tail", "orders", "--url", url, "--limit", "2", "--json"),
+        *options,
+        said='"op":"row"',
+    )
+    asyncio.run(live.execute("INSERT INTO orders VALUES (40, 0, NULL), (43, 3.5, NULL)"))
+    assert tail.process.wait(TIMEOUT_S) == 0
+    row, insert = (json.loads(line) for line in [*tail.lines, *tail.out])
+    assert (row["op"], row["key"], row["values"]) == ("row", [42], {"id": 42, "n": "2.5"})
+    assert (insert["op"], insert["values"]) == ("insert", {"id": 43, "n": "3.5"})
+    tail.out.close()
+
+
+@pytest.mark.postgres
 def test_tail_of_a_table_that_is_not_there_fails(node: tuple[Live, str]) -> None:
     done = tidewire("tail", "nowhere", "--url", node[1])
     assert done.returncode == 1
@@ -184,7 +204,8 @@ def test_the_example_of_the_readme_runs(node: tuple[Live, str]) -> None:
         str(EXAMPLES / "quickstart" / "follow.py"), said="following public.orders", TIDEWIRE_URL=url
     )
     asyncio.run(live.execute("INSERT INTO orders VALUES (7, NULL, NULL)"))
-    assert "insert (7,) {'id': 7, 'n': None, 'at': None}" in example.wait_for("insert")
+    line = "insert (7,) is now {'id': 7, 'n': None, 'at': None}"
+    assert line in example.wait_for("insert")
     example.stop()
 
 

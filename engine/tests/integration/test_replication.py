@@ -8,9 +8,10 @@ import time
 import psycopg
 import pytest
 
-from engine.tests.integration.live import Live, collect, following, in_loop
+from engine.tests.integration.live import Live, collect, eventually, following, in_loop
 from tidewire import Client, SyncError
 from tidewire.core.model.lsn import parse_lsn
+from tidewire.core.protocol.frames import ShapeRequest
 from tidewire.errors import ConfigError, DatabaseGone
 from tidewire.postgres.catalog import Catalog
 from tidewire.postgres.database import Database, connection_string
@@ -60,6 +61,9 @@ async def _read_to_the_end(replication: Replication) -> None:
         return
 
 
+T = ShapeRequest(id="1", table="t")
+
+
 @in_loop
 async def test_an_answer_that_timed_out_is_not_forgotten_when_the_client_asks_again(
     live: Live, monkeypatch: pytest.MonkeyPatch
@@ -73,13 +77,13 @@ async def test_an_answer_that_timed_out_is_not_forgotten_when_the_client_asks_ag
         await writer.execute("INSERT INTO t VALUES (1)")
         for _ in range(2):
             with pytest.raises(DatabaseGone, match="open for long: pid"):
-                await catalog.resolve("t")
+                await catalog.resolve(T)
         # Another process that finds the table published has to wait as well.
         with pytest.raises(DatabaseGone, match="open for long"):
-            await Catalog(database, "again", ()).resolve("t")
+            await Catalog(database, "again", ()).resolve(T)
         await writer.commit()
-    assert (await catalog.resolve("t")).is_new
-    assert not (await catalog.resolve("t")).is_new
+    assert (await catalog.resolve(T)).is_new
+    assert not (await catalog.resolve(T)).is_new
     await database.close()
 
 
@@ -107,6 +111,8 @@ async def test_a_table_made_again_under_its_name_is_not_continued(live: Live) ->
             session.abort("dead")  # the network fails, and the client comes back
         with pytest.raises(SyncError, match="other_history"):
             await collect(t, 1)
+        await eventually(lambda: t.is_live)
+        assert list(t.rows) == [1]
         await live.execute("INSERT INTO t VALUES (2)")
         assert (await collect(t, 1))[0].changes[0].key == (2,)
 

@@ -181,6 +181,7 @@ async def with_picows(url: str) -> AsyncIterator[Talker]:
         await talker.transport.wait_disconnected()
 
 
+SHAPE = {"id": "1", "table": "words", "initial": False}
 Connect = Callable[[str], AbstractAsyncContextManager[Talker]]
 LIBRARIES = [with_websockets, with_aiohttp, with_picows]
 each_library = pytest.mark.parametrize("connect", LIBRARIES)
@@ -188,7 +189,7 @@ each_library = pytest.mark.parametrize("connect", LIBRARIES)
 
 async def follow(talker: Talker, client: str) -> None:
     await talker.send(json.dumps({"type": "hello", "client": client}))
-    shapes = [{"id": "1", "table": "words"}]
+    shapes = [SHAPE]
     await talker.send(json.dumps({"type": "subscribe", "shapes": shapes}))
     kinds: list[str] = []
     while "up_to_date" not in kinds:
@@ -331,7 +332,7 @@ async def test_clients_vanish_in_the_middle_of_everything() -> None:
         async with peer(node.port) as client:
             await client.shake_hands()
             client.send({"type": "hello", "client": "a"})
-            client.send({"type": "subscribe", "shapes": [{"id": "1", "table": "words"}]})
+            client.send({"type": "subscribe", "shapes": [SHAPE]})
         await wait_freed(node)
         async with follower(node) as client:
             node.commit("the others go on")

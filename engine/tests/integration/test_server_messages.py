@@ -18,10 +18,15 @@ NINES = b"9" * 10_000
 DEEP = 100_000
 
 
+def shape(id: str) -> dict[str, object]:
+    """Ask for what is committed from now on."""
+    return {"id": id, "table": "words", "initial": False}
+
+
 def subscribe(**fields: object) -> bytes:
     """Write a subscription of one shape with some fields that are not as usual."""
-    shape = {"id": "new", "table": "words", **fields}
-    given = {name: value for name, value in shape.items() if value is not None}
+    asked = {**shape("new"), **fields}
+    given = {name: value for name, value in asked.items() if value is not None}
     return json.dumps({"type": "subscribe", "shapes": [given]}).encode()
 
 
@@ -103,9 +108,12 @@ async def test_a_client_talks_nonsense() -> None:
 @on_loop
 async def test_ids_are_given_twice() -> None:
     async with running() as node, follower(node, "a") as client:
-        client.send({"type": "subscribe", "shapes": [{"id": "a", "table": "words"}]})
+        client.send({"type": "subscribe", "shapes": [shape("a")]})
         assert (await client.message())["code"] == "id_in_use"
-        twins = [{"id": "b", "table": "words"}, {"id": "b", "table": "words"}]
+        twins = [
+            shape("b"),
+            shape("b"),
+        ]
         client.send({"type": "subscribe", "shapes": twins})
         refused, accepted = await client.message(), await client.message()
         assert (refused["code"], refused["ref"]) == ("id_in_use", "b")
@@ -118,13 +126,13 @@ async def test_ids_are_given_twice() -> None:
 async def test_a_client_wants_too_many_shapes() -> None:
     ids = [f"shape-{number}" for number in range(limits.SHAPES_PER_SESSION)]
     async with running() as node, follower(node, *ids) as client:
-        client.send({"type": "subscribe", "shapes": [{"id": "more", "table": "words"}]})
+        client.send({"type": "subscribe", "shapes": [shape("more")]})
         refused = await client.message()
         assert (refused["code"], refused["ref"]) == ("too_many", "more")
         client.send({"type": "unsubscribe", "id": ids[0]})
-        client.send({"type": "subscribe", "shapes": [{"id": "more", "table": "words"}]})
+        client.send({"type": "subscribe", "shapes": [shape("more")]})
         assert (await client.messages_until("subscribed"))[-1]["id"] == "more"
-        shapes = [{"id": f"other-{number}", "table": "words"} for number in range(101)]
+        shapes = [shape(f"other-{number}") for number in range(101)]
         client.send({"type": "subscribe", "shapes": shapes})
         assert (await client.messages_until("error"))[-1]["code"] == "bad_frame"
 
@@ -144,7 +152,7 @@ async def test_an_error_does_not_echo_a_megabyte() -> None:
 async def test_the_first_frame_is_not_hello() -> None:
     firsts = [b'{"type":"ping"}', b"nonsense", b'{"type":"hello"}', b'{"type":"hello","client":""}']
     firsts += [
-        b'{"type":"subscribe","shapes":[{"id":"1","table":"words"}]}',
+        b'{"type":"subscribe","shapes":[{"id":"1","table":"words","initial":false}]}',
         b'{"type":"ack","n":0}',
     ]
     async with running() as node:
