@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from engine.tests.integration.loop import on_loop, until
-from engine.tests.integration.node import GUARDED, TOKEN, follower, frame, peer, running
+from engine.tests.integration.node import GUARDED, TOKEN, follower, running
+from engine.tests.integration.peer import frame, peer
 from tidewire.client.connection import Client
 from tidewire.config import Config
 from tidewire.errors import Disconnected

@@ -12,16 +12,8 @@ from dataclasses import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.tests.integration.loop import on_loop
-from engine.tests.integration.node import (
-    GUARDED,
-    OPEN,
-    TOKEN,
-    Answer,
-    Node,
-    follower,
-    peer,
-    running,
-)
+from engine.tests.integration.node import GUARDED, OPEN, TOKEN, Node, follower, running
+from engine.tests.integration.peer import Answer, peer
 from tidewire.server.app import App
 
 BEARER = f"Authorization: Bearer {TOKEN}"

@@ -24,17 +24,8 @@ from websockets.frames import Opcode
 from websockets.typing import Subprotocol
 
 from engine.tests.integration.loop import on_loop, until
-from engine.tests.integration.node import (
-    CLOSE,
-    PROTOCOL,
-    Message,
-    Node,
-    follower,
-    frame,
-    peer,
-    running,
-    words_of,
-)
+from engine.tests.integration.node import Node, follower, running
+from engine.tests.integration.peer import CLOSE, PROTOCOL, Message, frame, peer, words_of
 from tidewire import limits
 from tidewire.server.connection import Connection
 

@@ -14,7 +14,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from engine.tests.integration.loop import on_loop, until
-from engine.tests.integration.node import PING, PONG, TEXT, follower, frame, peer, running
+from engine.tests.integration.node import follower, running
+from engine.tests.integration.peer import PING, PONG, TEXT, frame, peer
 from tidewire.server.app import App, Receive, Scope, Send
 
 

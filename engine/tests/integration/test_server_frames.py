@@ -11,20 +11,8 @@ import json
 import os
 
 from engine.tests.integration.loop import on_loop, until
-from engine.tests.integration.node import (
-    BINARY,
-    CLOSE,
-    PING,
-    PONG,
-    TEXT,
-    Node,
-    Peer,
-    follower,
-    frame,
-    peer,
-    running,
-    text,
-)
+from engine.tests.integration.node import Node, follower, running
+from engine.tests.integration.peer import BINARY, CLOSE, PING, PONG, TEXT, Peer, frame, peer, text
 from tidewire import limits
 
 HELLO = {"type": "hello", "client": "peer"}

@@ -8,18 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from engine.tests.integration.loop import on_loop, until
-from engine.tests.integration.node import (
-    GUARDED,
-    HANDSHAKES,
-    OPEN,
-    PATH,
-    TOKEN,
-    Answer,
-    Node,
-    follower,
-    peer,
-    running,
-)
+from engine.tests.integration.node import GUARDED, OPEN, TOKEN, Node, follower, running
+from engine.tests.integration.peer import HANDSHAKES, PATH, Answer, peer
 from tidewire import limits
 
 EXAMPLE = replace(

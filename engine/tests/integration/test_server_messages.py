@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 
 from engine.tests.integration.loop import on_loop, until
-from engine.tests.integration.node import CLOSE, TEXT, Peer, follower, frame, peer, running, text
+from engine.tests.integration.node import follower, running
+from engine.tests.integration.peer import CLOSE, TEXT, Peer, frame, peer, text
 from tidewire import limits
 
 HELLO = {"type": "hello", "client": "peer"}

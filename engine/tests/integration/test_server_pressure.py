@@ -11,19 +11,8 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from engine.tests.integration.loop import on_loop, until
-from engine.tests.integration.node import (
-    BINARY,
-    PING,
-    TEXT,
-    Node,
-    Peer,
-    follower,
-    frame,
-    peer,
-    running,
-    text,
-    words_of,
-)
+from engine.tests.integration.node import Node, follower, running
+from engine.tests.integration.peer import BINARY, PING, TEXT, Peer, frame, peer, text, words_of
 from tidewire import limits
 from tidewire.core.session.server import ServerSession
 from tidewire.server.connection import Connection

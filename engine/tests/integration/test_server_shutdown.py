@@ -12,7 +12,8 @@ import pytest
 import websockets
 
 from engine.tests.integration.loop import on_loop, until
-from engine.tests.integration.node import CLOSE, PATH, Node, follower, peer, running
+from engine.tests.integration.node import Node, follower, running
+from engine.tests.integration.peer import CLOSE, PATH, peer
 from tidewire import limits
 from tidewire.config import Config
 from tidewire.errors import ConfigError

@@ -18,7 +18,8 @@ import websockets
 from websockets.typing import Subprotocol
 
 from engine.tests.integration.loop import on_loop, until
-from engine.tests.integration.node import GUARDED, OPEN, PROTOCOL, TOKEN, Node, peer, running
+from engine.tests.integration.node import GUARDED, OPEN, TOKEN, Node, running
+from engine.tests.integration.peer import PROTOCOL, peer
 from tidewire.config import Config
 from tidewire.errors import ConfigError
 
