@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from engine.tests.core.bench import Peer
 from tidewire import limits
-from tidewire.core.audience import Audiences, hand_out
+from tidewire.core.audience import Audiences
 from tidewire.core.model.lsn import Lsn
-from tidewire.core.session.outbox import Outbox
+from tidewire.core.session.outbox import Outbox, Tally
 from tidewire.core.session.server import ServerSession
 from tidewire.core.shape.shape import ShapeId
 
@@ -84,56 +84,166 @@ def test_audiences_may_come_and_go_while_they_are_walked() -> None:
     assert not second.is_live
 
 
-def test_members_without_room_are_returned_and_get_nothing() -> None:
+def enter(audiences: Audiences, count: int, window: int = limits.WINDOW_BYTES) -> list[Peer]:
+    peers = [Peer() for _ in range(count)]
+    for peer in peers:
+        peer.session.outbox = Outbox(window)
+        peer.session.shape_ids = frozenset({A})
+        audiences.enter(peer.session, Lsn(1))
+    return peers
+
+
+def hand_out(audiences: Audiences, frame: bytes) -> list[ServerSession]:
+    """Hand one frame out as the hub does; return who has left for it."""
+    (audience,) = audiences
+    audience.add(1, Lsn(2), frame)
+    full = audience.full()
+    for session in full:
+        audiences.leave(session)
+    audience.hand_out()
+    return full
+
+
+def test_members_without_room_leave_and_get_nothing() -> None:
     audiences = Audiences()
-    peers = [Peer() for _ in range(3)]
-    sessions = [peer.session for peer in peers]
-    for session in sessions:
-        session.shape_ids = frozenset({A})
-        audiences.enter(session, Lsn(1))
-    _, slow, blocked = sessions
-    slow.outbox = Outbox(window=0)
-    blocked.outbox.block(True)
-    assert hand_out(sessions, b"frame", 1) == [slow, blocked]
-    assert [peer.take() for peer in peers] == [[b"frame"], [], []]
-    assert [session.outbox.count for session in sessions] == [1, 0, 0]
+    (first,), (slow,), (blocked,) = enter(audiences, 1), enter(audiences, 1, 0), enter(audiences, 1)
+    blocked.session.outbox.block(True)
+    assert hand_out(audiences, b"frame") == [slow.session, blocked.session]
+    assert [peer.take() for peer in (first, slow, blocked)] == [[b"frame"], [], []]
+    assert [peer.session.outbox.count for peer in (first, slow, blocked)] == [1, 0, 0]
 
 
-def test_what_waits_in_the_outbox_goes_first() -> None:
-    peer = Peer()
-    peer.session.outbox.push(b"subscribed")
-    hand_out([peer.session], b"commit", 1)
-    hand_out([peer.session], b"next", 1)
-    assert peer.take() == [b"subscribed", b"commit", b"next"]
+def test_a_socket_that_is_full_after_a_run_gets_no_further_one() -> None:
+    audiences = Audiences()
+    first, second = enter(audiences, 2)
+    assert hand_out(audiences, b"one") == []
+    second.session.outbox.block(True)
+    assert hand_out(audiences, b"two") == [second.session]
+    assert (first.take(), second.take()) == ([b"one", b"two"], [b"one"])
+    assert [peer.session.outbox.count for peer in (first, second)] == [2, 1]
 
 
-@given(st.lists(st.integers(1, 3 * limits.WINDOW_MARK_BYTES), max_size=40))
-def test_the_hot_loop_keeps_the_same_account_as_the_outbox(sizes: list[int]) -> None:
-    peer, alone = Peer(), Outbox()
-    for size in sizes:
-        if alone.has_room:
-            alone.push_counted(bytes(size))
-        hand_out([peer.session], bytes(size), 1)
+def test_a_run_that_nobody_is_left_for_goes_nowhere() -> None:
+    audiences = Audiences()
+    (peer,) = enter(audiences, 1, 0)
+    assert hand_out(audiences, b"frame") == [peer.session]
+    assert list(audiences) == []
+    assert peer.take() == []
+
+
+SIZES = st.integers(1, 3 * limits.WINDOW_MARK_BYTES)
+STEP = st.tuples(st.sampled_from(["all", "one", "ack", "block", "enter", "leave"]), SIZES)
+
+
+@given(st.lists(STEP, max_size=60), st.integers(1, 8))
+def test_a_shared_account_never_lets_a_window_overflow(
+    steps: list[tuple[str, int]], marks: int
+) -> None:
+    audiences, window = Audiences(), marks * limits.WINDOW_MARK_BYTES
+    peer, neighbour = enter(audiences, 2, window)
+    session, outbox = peer.session, peer.session.outbox
+    sizes, acked, is_blocked = list[int](), 0, False
+    for step, number in steps:
+        had_room = outbox.has_room
+        if step == "all":
+            was_live = session.is_live
+            hand_out(audiences, bytes(number))
+            if was_live:
+                assert session.is_live == had_room
+            if session.is_live:
+                sizes.append(number)
+            neighbour.session.outbox.acknowledge(neighbour.session.outbox.count)
+        elif step == "one" and had_room:
+            outbox.push_counted(bytes(number))
+            sizes.append(number)
+        elif step == "ack":
+            acked += (len(sizes) - acked) * (number % 101) // 100
+            outbox.acknowledge(acked)
+            exact = sum(sizes[:acked]) + window
+            if not is_blocked:
+                assert exact - 2 * limits.WINDOW_MARK_BYTES - max(sizes, default=0) < outbox.limit
+                assert outbox.limit <= exact
+        elif step == "block":
+            is_blocked = not is_blocked
+            outbox.block(is_blocked)
+        elif step == "enter" and not session.is_live:
+            audiences.enter(session, Lsn(1))
+        elif step == "leave":
+            audiences.leave(session)
+        assert (outbox.count, outbox.sent) == (len(sizes), sum(sizes))
+        assert sum(sizes[acked:-1]) < window, "one message may overshoot it"
+    outbox.block(False)
+    outbox.acknowledge(len(sizes))
+    assert outbox.limit == outbox.sent + window, "who has acknowledged all has the whole window"
+
+
+MARK, WINDOW = limits.WINDOW_MARK_BYTES, limits.WINDOW_BYTES
+
+
+def test_what_is_known_to_have_arrived_stays_known() -> None:
+    audiences = Audiences()
+    (peer,) = enter(audiences, 1)
     outbox = peer.session.outbox
-    assert peer.take() == alone.take()
-    assert (outbox.count, outbox.sent) == (alone.count, alone.sent)
-    assert (outbox._marks, outbox.mark_at) == (alone._marks, alone.mark_at)
+    for size in (MARK, 100):
+        hand_out(audiences, bytes(size))
+    outbox.acknowledge(2)
+    for _ in range(2):
+        hand_out(audiences, bytes(10))
+    outbox.acknowledge(3)
+    assert outbox.limit == MARK + 100 + WINDOW, "the newest mark is older"
+
+
+def late_comer(audiences: Audiences) -> Outbox:
+    """Enter a session that was sent three large messages, after others had small ones."""
+    enter(audiences, 1)
+    for size in (MARK, 5, 5):
+        hand_out(audiences, bytes(size))
+    late = Peer().session
+    for _ in range(3):
+        late.outbox.push_counted(bytes(MARK))
+    late.shape_ids = frozenset({A})
+    audiences.enter(late, Lsn(1))
+    hand_out(audiences, b"x")
+    return late.outbox
+
+
+def test_marks_from_before_a_session_came_are_not_its_own() -> None:
+    outbox = late_comer(Audiences())
+    outbox.acknowledge(1)
+    assert outbox.limit == MARK + WINDOW
+
+
+def test_a_session_that_leaves_takes_its_own_marks_along_and_no_others() -> None:
+    outbox = late_comer(Audiences())
+    outbox.share(Tally())
+    outbox.acknowledge(3)
+    assert outbox.limit == 3 * MARK + WINDOW
+
+
+def test_a_message_for_one_leaves_the_marks_before_it_where_they_were() -> None:
+    audiences = Audiences()
+    (peer,) = enter(audiences, 1)
+    outbox = peer.session.outbox
+    for size in (MARK, 5):
+        hand_out(audiences, bytes(size))
+    outbox.push_counted(bytes(3 * MARK))
+    hand_out(audiences, b"x")
+    outbox.acknowledge(2)
+    assert outbox.limit == MARK + WINDOW
 
 
 def test_commits_of_one_run_are_joined_once_for_all_members() -> None:
     audiences = Audiences()
-    peers = [Peer() for _ in range(3)]
-    for peer in peers:
-        peer.session.shape_ids = frozenset({A})
-        audiences.enter(peer.session, Lsn(1))
-    slow = peers[2].session
-    slow.outbox = Outbox(window=0)
+    peers = [*enter(audiences, 2), *enter(audiences, 1, 0)]
     (audience,) = audiences
     for number in (7, 8, 9):
         audience.add(number, Lsn(100 + number), b"%d" % number)
     assert (audience.run_number, audience.run_bytes) == (7, 3)
     assert audience.told == 109
-    assert audience.settle() == [slow], "it stops before the first commit of the run"
+    (slow,) = audience.full()
+    assert slow is peers[2].session, "it stops before the first commit of the run"
+    audiences.leave(slow)
+    audience.hand_out()
     (first,), (second,), nothing = (peer.take() for peer in peers)
     assert (first, nothing) == (b"789", [])
     assert second is first
@@ -143,15 +253,13 @@ def test_commits_of_one_run_are_joined_once_for_all_members() -> None:
 
 def test_a_run_of_one_is_the_shared_frame_itself_and_is_handed_out_once() -> None:
     audiences = Audiences()
-    peer = Peer()
-    peer.session.shape_ids = frozenset({A})
-    audiences.enter(peer.session, Lsn(1))
+    (peer,) = enter(audiences, 1)
     (audience,) = audiences
     frame = bytes(200)
     audience.add(3, Lsn(9), frame)
-    audience.settle()
-    assert audience.settle() == [], "nothing is left"
+    audience.hand_out()
+    audience.hand_out()
     (got,) = peer.take()
-    assert got is frame
+    assert got is frame, "and nothing is left"
     audience.add(4, Lsn(10), b"next")
     assert (audience.run_number, audience.run_bytes) == (4, 4)

@@ -2,7 +2,8 @@
 
 All members of an audience see the same part of a commit, so they share one encoded frame. Commits
 that are delivered together make one *run* per audience: their frames are joined once, not once per
-member.
+member. What that costs of everybody's window is counted once, too: the tally of the audience tells
+when it is time to look at the windows one by one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from tidewire.core.model.lsn import Lsn
+from tidewire.core.session.outbox import Tally
 from tidewire.core.session.server import ServerSession
 from tidewire.core.shape.shape import ShapeId
 
@@ -17,11 +19,12 @@ from tidewire.core.shape.shape import ShapeId
 class Audience:
     """The live sessions that have the same set of shapes."""
 
-    __slots__ = ("_run", "members", "run_bytes", "run_number", "shapes", "told")
+    __slots__ = ("_run", "members", "run_bytes", "run_number", "shapes", "tally", "told")
 
     def __init__(self, shapes: frozenset[ShapeId], told: Lsn) -> None:
         self.shapes = shapes
         self.members: dict[ServerSession, None] = {}
+        self.tally = Tally()
         self.told = told
         """Position of the last message that all members got."""
         self.run_number = 0
@@ -37,13 +40,29 @@ class Audience:
         self.run_bytes += len(frame)
         self.told = lsn
 
-    def settle(self) -> list[ServerSession]:
-        """Hand the run out, whole; return the members that had no room for it."""
-        if not self._run:
+    def full(self) -> list[ServerSession]:
+        """Return the members that have no room: they must leave before the run is handed out."""
+        tally = self.tally
+        if tally.sent < tally.stop_at:
             return []
+        full = [session for session in self.members if not session.outbox.has_room]
+        others = self.members.keys() - full
+        tally.stop_at = min((session.outbox.stop_at for session in others), default=0)
+        return full
+
+    def hand_out(self) -> None:
+        """Hand the run out, whole, to all members.
+
+        The hot loop of the system: it runs once per client and run, and writes past the outbox,
+        which is empty while a session is live.
+        """
+        if not self._run:
+            return
         run, self._run, self.run_bytes = self._run, [], 0
         frames = run[0] if len(run) == 1 else b"".join(run)
-        return hand_out(self.members, frames, len(run))
+        self.tally.add(len(run), len(frames))
+        for session in self.members:
+            session.write(frames)
 
 
 class Audiences:
@@ -65,6 +84,7 @@ class Audiences:
             for shape in key:
                 self._by_shape.setdefault(shape, {})[audience] = None
         audience.members[session] = None
+        session.outbox.share(audience.tally)
         session.is_live = True
 
     def leave(self, session: ServerSession) -> None:
@@ -72,6 +92,7 @@ class Audiences:
         if not session.is_live:
             return
         session.is_live = False
+        session.outbox.share(Tally())
         audience = self._by_shapes[session.shape_ids]
         del audience.members[session]
         if not audience.members:
@@ -87,26 +108,3 @@ class Audiences:
             del self._by_shape[shape][audience]
             if not self._by_shape[shape]:
                 del self._by_shape[shape]
-
-
-def hand_out(members: Iterable[ServerSession], frames: bytes, count: int) -> list[ServerSession]:
-    """Write counted frames to each session; return those that had no room.
-
-    The hot loop of the system: it runs once per client and run, so it does in place what
-    `Outbox.push_counted` says, and writes past the outbox.
-    """
-    size = len(frames)
-    fallen = []
-    for session in members:
-        outbox = session.outbox
-        if outbox.sent >= outbox.limit:
-            fallen.append(session)
-            continue
-        outbox.count += count
-        outbox.sent += size
-        if outbox.sent >= outbox.mark_at:
-            outbox.mark()
-        if outbox.frames:
-            session.flush()
-        session.write(frames)
-    return fallen

@@ -50,8 +50,9 @@ class Live:
 
     def _settle(self, audience: Audience) -> None:
         del self._running[audience]
-        for session in audience.settle():
+        for session in audience.full():
             self._fall_behind(session, audience.run_number)
+        audience.hand_out()
 
     def touched_by(self, shapes: Iterable[ShapeId]) -> list[ServerSession]:
         """Return the live sessions that have any of these shapes."""

@@ -4,8 +4,9 @@ The window counts the bytes of *counted* messages (those that move state) that t
 acknowledged. A browser drains its socket into its heap, so TCP never sees a slow tab: the window
 does. It is checked before a message and not after, so one message may overshoot it.
 
-Acknowledgements name messages, not bytes; `_marks` notes every so often how many bytes a count
-stood for. The fields without underscore belong to the hub's hot loop.
+Acknowledgements name messages, not bytes; marks note every so often how many bytes a count stood
+for. Clients that are sent the same share one `Tally`: it is written once for all of them, and each
+outbox knows how far its own account is from it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,33 @@ from collections import deque
 
 from tidewire import limits
 from tidewire.errors import ProtocolError
+
+# What is older than the marks of two windows nobody has under way any more.
+_MARKS = 2 * limits.WINDOW_BYTES // limits.WINDOW_MARK_BYTES
+
+
+class Tally:
+    """Counted messages and their bytes, for all who are sent the same."""
+
+    __slots__ = ("_mark_at", "count", "marks", "sent", "stop_at")
+
+    def __init__(self) -> None:
+        self.count = 0
+        """Messages so far."""
+        self.sent = 0
+        """Their bytes."""
+        self.stop_at = 0
+        """While `sent` is below, everybody who shares the tally has room."""
+        self.marks: deque[tuple[int, int]] = deque(maxlen=_MARKS)
+        self._mark_at = limits.WINDOW_MARK_BYTES
+
+    def add(self, count: int, size: int) -> None:
+        """Account for messages that everybody is sent."""
+        self.count += count
+        self.sent += size
+        if self.sent >= self._mark_at:
+            self.marks.append((self.count, self.sent))
+            self._mark_at = self.sent + limits.WINDOW_MARK_BYTES
 
 
 class Outbox:
@@ -24,24 +52,17 @@ class Outbox:
         "_acked_count",
         "_is_blocked",
         "_marks",
+        "_own_count",
+        "_own_sent",
+        "_shared_from",
+        "_tally",
         "_window",
-        "count",
         "frames",
-        "limit",
-        "mark_at",
-        "sent",
         "unread_bytes",
     )
 
     def __init__(self, window: int = limits.WINDOW_BYTES) -> None:
         self.frames: list[bytes] = []
-        self.count = 0
-        """Counted messages so far."""
-        self.sent = 0
-        """Their bytes."""
-        self.limit = window
-        """No counted message goes out once `sent` has reached this."""
-        self.mark_at = limits.WINDOW_MARK_BYTES
         self.unread_bytes = 0
         """Bytes that do not count and were added while the socket was full."""
         self._window = window
@@ -49,6 +70,33 @@ class Outbox:
         self._acked_bytes = 0
         self._is_blocked = False
         self._marks: deque[tuple[int, int]] = deque()
+        """What is marked in our own account; newer marks are in the tally."""
+        self._tally = Tally()
+        self._own_count = 0
+        """What we were sent less what the tally counts, hence below zero for a late comer."""
+        self._own_sent = 0
+        self._shared_from = 0
+        """Count of the tally when we began to share it: its marks up to there are not ours."""
+
+    @property
+    def count(self) -> int:
+        """Counted messages so far."""
+        return self._own_count + self._tally.count
+
+    @property
+    def sent(self) -> int:
+        """Their bytes."""
+        return self._own_sent + self._tally.sent
+
+    @property
+    def limit(self) -> int:
+        """No counted message goes out once `sent` has reached this."""
+        return -1 if self._is_blocked else self._acked_bytes + self._window
+
+    @property
+    def stop_at(self) -> int:
+        """The same, as the tally counts."""
+        return self.limit - self._own_sent
 
     @property
     def has_room(self) -> bool:
@@ -67,17 +115,26 @@ class Outbox:
             self.unread_bytes += len(frame)
 
     def push_counted(self, frame: bytes) -> None:
-        """Add a frame that counts; the hub's hot loop does the same in place."""
+        """Add a frame that counts and is for this client only."""
         self.frames.append(frame)
-        self.count += 1
-        self.sent += len(frame)
-        if self.sent >= self.mark_at:
-            self.mark()
+        if self._tally.count > self._shared_from:
+            self.share(self._tally)  # its marks fit the account as it was
+        self._own_count += 1
+        self._own_sent += len(frame)
+        self._mark()
+        self._tell_limit()
 
-    def mark(self) -> None:
-        """Note how many bytes the messages so far stand for."""
-        self._marks.append((self.count, self.sent))
-        self.mark_at = self.sent + limits.WINDOW_MARK_BYTES
+    def share(self, tally: Tally) -> None:
+        """Be sent from now on what this tally counts, and no more what the last one does."""
+        self._marks.extend(
+            (self._own_count + count, self._own_sent + sent)
+            for count, sent in self._tally.marks
+            if count > self._shared_from
+        )
+        self._own_count, self._own_sent = self.count - tally.count, self.sent - tally.sent
+        self._tally, self._shared_from = tally, tally.count
+        self._mark()
+        self._tell_limit()
 
     def acknowledge(self, count: int) -> None:
         """Take the client's word that it has received so many counted messages in all.
@@ -88,22 +145,31 @@ class Outbox:
             text = f"{count} acknowledged, {self._acked_count} to {self.count} possible"
             raise ProtocolError("bad_ack", text)
         self._acked_count = count
+        known = self._acked_bytes
         while self._marks and self._marks[0][0] <= count:
-            self._acked_bytes = self._marks.popleft()[1]
-        if count == self.count:
-            self._acked_bytes = self.sent
-        self._update_limit()
+            known = self._marks.popleft()[1]
+        for marked, sent in reversed(self._tally.marks):
+            if self._shared_from < marked <= count - self._own_count:
+                known = self._own_sent + sent
+                break
+        # All that was sent may be known to be there, and the newest mark is older.
+        self._acked_bytes = self.sent if count == self.count else max(self._acked_bytes, known)
 
     def block(self, is_blocked: bool) -> None:
         """Note that the socket is full, or that it has drained."""
         self._is_blocked = is_blocked
         self.unread_bytes = 0
-        self._update_limit()
+        self._tell_limit()
 
     def take(self) -> list[bytes]:
         """Hand over all frames."""
         frames, self.frames = self.frames, []
         return frames
 
-    def _update_limit(self) -> None:
-        self.limit = -1 if self._is_blocked else self._acked_bytes + self._window
+    def _mark(self) -> None:
+        marked = self._marks[-1][1] if self._marks else self._acked_bytes
+        if self.sent >= marked + limits.WINDOW_MARK_BYTES:
+            self._marks.append((self.count, self.sent))
+
+    def _tell_limit(self) -> None:
+        self._tally.stop_at = min(self._tally.stop_at, self.stop_at)
