@@ -92,10 +92,9 @@ class ClientSession:
         self._token = token
         self._epoch = ""
         self._subscriptions: dict[str, Wanted] = {}
-        self._named: set[str] = set()
-        """Shapes that the server of this connection has named: others it may not speak of."""
-        self._left: set[str] = set()
-        """Those of subscriptions given up on this connection: what was under way still comes."""
+        # Shapes that the server of this connection has named: others it may not speak of; and
+        # those of subscriptions given up on it: what was under way still comes.
+        self._named, self._left = set[str](), set[str]()
         self._waits: set[Lsn] = set()
         self._outgoing: list[bytes] = []
         self._window = limits.WINDOW_BYTES
@@ -177,7 +176,7 @@ class ClientSession:
 
     def _leave(self) -> None:
         self._parts = {False: [], True: []}
-        self._named, self._left = set(), set()
+        self._named, self._left = set[str](), set[str]()
         for subscription in self._subscriptions.values():
             subscription.leave()
 
@@ -262,9 +261,9 @@ class ClientSession:
         if not loading:
             return []  # given up in the meantime
         takers = [(id, its) for id, its in loading if its.expects(frame)]
-        if not takers and frame.shape in self._left:
-            return []
         if not takers:
+            if frame.shape in self._left:
+                return []
             raise ProtocolError("bad_frame", f"chunk {frame.chunk} of a copy is out of order")
         form = takers[0][1].form
         rows = [form.read_row(row) for row in frame.rows]
