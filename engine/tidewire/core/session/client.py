@@ -33,7 +33,7 @@ session asks nothing of the clock: liveness is the socket's affair, and retries 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import assert_never
 
 import msgspec
@@ -55,7 +55,7 @@ from tidewire.core.protocol.events import (
     Step,
     WasReset,
 )
-from tidewire.core.session.wanted import Phase, Wanted
+from tidewire.core.session.wanted import Phase, Wanted, batches
 from tidewire.core.stream.cursor import Cursor
 from tidewire.errors import ProtocolError
 
@@ -132,7 +132,9 @@ class ClientSession:
         """Repeat subscriptions that were refused with a code that allows it."""
         found = [self._subscriptions[id] for id in ids if id in self._subscriptions]
         if self.state is State.OPEN:
-            self._ask([self._resumed(its) for its in found if not its.is_asked])
+            again = [its for its in found if not its.is_asked]
+            # Who is late cannot go on from a cursor that the others move.
+            self._ask([its.resumed() if self._has_live else self._resumed(its) for its in again])
 
     def wait(self, lsn: Lsn) -> None:
         """Ask to be told as soon as everything up to a position has been handed out."""
@@ -160,6 +162,9 @@ class ClientSession:
         self._leave()
         if not any(its.has_position for its in self._subscriptions.values()):
             self.cursor = None  # there is nothing that it could continue
+        if self.cursor is None:
+            for subscription in self._subscriptions.values():
+                subscription.has_position = False
         self._send(frames.Hello(client=self.client, token=self._token))
 
     def disconnect(self) -> None:
@@ -233,15 +238,16 @@ class ClientSession:
 
     def _ask(self, requests: Iterable[frames.ShapeRequest]) -> None:
         # `from` counts in the first message of a connection only.
-        for batch in _batches(sorted(requests, key=lambda request: request.start is None)):
+        for batch in batches(sorted(requests, key=lambda request: request.start is None)):
             for request in batch:
-                self._subscriptions[request.id].is_asked = True
+                self._subscriptions[request.id].ask(request)
             self._send(frames.Subscribe(shapes=batch))
 
     def _subscribed(self, frame: frames.Subscribed) -> list[Event]:
         self._named.add(frame.shape)
         subscription = self._subscriptions.get(frame.id)
         if subscription is None:
+            self._left.add(frame.shape)
             return []  # given up in the meantime
         has_lost = subscription.accept(frame)
         if has_lost and not any(its.has_position for its in self._subscriptions.values()):
@@ -345,6 +351,10 @@ class ClientSession:
 
     # --- bookkeeping ---
 
+    @property
+    def _has_live(self) -> bool:
+        return any(its.phase is Phase.LIVE for its in self._subscriptions.values())
+
     def _of_shape(self, shape: str) -> list[tuple[str, Wanted]]:
         if shape not in self._named:
             raise ProtocolError("bad_frame", f"a shape that nobody has: {shape[:200]!r}")
@@ -352,15 +362,17 @@ class ClientSession:
 
     def _move(self, lsn: Lsn, tag: str) -> list[Event]:
         before = self.cursor
-        if before and before.epoch == self._epoch and lsn < before.lsn:
+        goes_back = before and before.epoch == self._epoch and lsn < before.lsn
+        if goes_back and self._has_live:
             raise ProtocolError("bad_frame", "the server's position went back")
         self.cursor = Cursor(self._epoch, lsn, tag)
         self._waits = {wanted for wanted in self._waits if wanted > lsn}
-        # Who was refused on this connection is not moved along, and cannot go on from here.
+        # Who was refused on this connection is not moved along, and cannot go on from here, even if
+        # it was asked for again.
         lost = {
             id: its
             for id, its in self._subscriptions.items()
-            if its.has_position and not its.is_asked and before != self.cursor
+            if its.has_position and its.phase is not Phase.LIVE and before != self.cursor
         }
         for subscription in lost.values():
             subscription.forget()
@@ -375,22 +387,6 @@ class ClientSession:
 
     def _send(self, frame: frames.Frame) -> None:
         self._outgoing.append(encode(frame))
-
-
-def _batches(requests: list[frames.ShapeRequest]) -> Iterator[list[frames.ShapeRequest]]:
-    """Cut what one message of a client cannot hold; the server counts shapes, and bytes."""
-    batch: list[frames.ShapeRequest] = []
-    size = 0
-    for request in requests:
-        bytes_more = len(msgspec.json.encode(request))
-        is_full = len(batch) == limits.SHAPES_PER_SESSION
-        if batch and (is_full or size + bytes_more > limits.INBOUND_FRAME_BYTES // 2):
-            yield batch
-            batch, size = [], 0
-        batch.append(request)
-        size += bytes_more
-    if batch:
-        yield batch
 
 
 def _lsn(text: str) -> Lsn:

@@ -7,9 +7,11 @@ whole stands at no position at all, and is resumed by its chunks.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 
 import msgspec
 
+from tidewire import limits
 from tidewire.core.protocol import frames
 from tidewire.core.protocol.form import Form
 from tidewire.errors import ProtocolError
@@ -32,6 +34,7 @@ class Wanted:
         "_copy",
         "_copy_epoch",
         "_form",
+        "_goes_on",
         "_is_whole",
         "has_position",
         "is_asked",
@@ -48,6 +51,8 @@ class Wanted:
         """What was handed out for it is complete up to the cursor, also after a disconnect."""
         self.phase = Phase.WANTED
         self.shape: str | None = None
+        self._goes_on = False
+        """It was asked to go on from a position; a `reset` may have been under way by then."""
         self._form: Form | None = None
         self._copy: str | None = None
         self._copy_epoch = ""
@@ -72,6 +77,10 @@ class Wanted:
         resume = frames.Resume(copy=self._copy, chunk=self._chunks)
         return msgspec.structs.replace(self.request, resume=resume)
 
+    def ask(self, request: frames.ShapeRequest) -> None:
+        """Note how the server of this connection is asked for it."""
+        self.is_asked, self._goes_on = True, request.start is not None
+
     def accept(self, frame: frames.Subscribed) -> bool:
         """Take the server's word; return whether it tells that there is nothing to continue.
 
@@ -80,7 +89,7 @@ class Wanted:
         form = Form(frame.columns, frame.key)
         if frame.mode == "initial" and not self.request.initial:
             raise ProtocolError("bad_frame", "a copy that was not asked for")
-        if frame.mode != "initial" and self.request.initial and not self.has_position:
+        if frame.mode != "initial" and self.request.initial and not self._goes_on:
             raise ProtocolError("bad_frame", "the server does not send the rows that are there")
         if form != self._form:
             self._forget_copy()
@@ -89,7 +98,11 @@ class Wanted:
             had_position, self.has_position = self.has_position, False
             self.phase = Phase.STAGED if self._is_whole else Phase.COPYING
             return had_position
-        self.go_live()
+        if self.has_position or not self.request.initial:
+            self.go_live()
+        else:
+            # A `reset` was under way when the position was shown: the server says it again.
+            self.phase = Phase.LIVE
         return False
 
     def expects(self, frame: frames.Snapshot) -> bool:
@@ -144,3 +157,19 @@ class Wanted:
     def _forget_copy(self) -> None:
         self._copy, self._copy_epoch = None, ""
         self._chunks, self._is_whole = 0, False
+
+
+def batches(requests: list[frames.ShapeRequest]) -> Iterator[list[frames.ShapeRequest]]:
+    """Cut what one message of a client cannot hold; the server counts shapes, and bytes."""
+    batch: list[frames.ShapeRequest] = []
+    size = 0
+    for request in requests:
+        bytes_more = len(msgspec.json.encode(request))
+        is_full = len(batch) == limits.SHAPES_PER_SESSION
+        if batch and (is_full or size + bytes_more > limits.INBOUND_FRAME_BYTES // 2):
+            yield batch
+            batch, size = [], 0
+        batch.append(request)
+        size += bytes_more
+    if batch:
+        yield batch
