@@ -75,3 +75,17 @@ def test_progress_below_the_commit_says_nothing_yet() -> None:
     assert not start.check_progress(Lsn(119))
     start.check([commit(120)])
     assert start.check_progress(Lsn(120))
+
+
+@pytest.mark.parametrize("ends", [(), (110, 120)])
+def test_a_commit_where_clients_were_told_that_there_is_none_is_another_history(
+    ends: tuple[int, ...],
+) -> None:
+    log = History(FLOOR)
+    for lsn in ends:
+        log.append(commit(lsn), 0.0)
+    log.advance(Lsn(150))
+    again = [commit(120)] if ends else []
+    assert Rejoin(log).check([*again, commit(151)]) == [commit(151)]
+    with pytest.raises(BrokenHistory, match="where there was none"):
+        Rejoin(log).check([*again, commit(150)])

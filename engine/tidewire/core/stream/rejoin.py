@@ -23,6 +23,7 @@ class Rejoin:
 
     def __init__(self, history: History) -> None:
         self._expected: tuple[Lsn, str] | None = None
+        self._told = history.progress
         self.after = history.floor
         """Where the stream has to start."""
         if history.next > history.first:
@@ -41,13 +42,14 @@ class Rejoin:
         Raises BrokenHistory when the first is not the one that must come again.
         """
         found = list(transactions)
-        if self._expected is None or not found:
-            return found
-        first = found[0]
-        if (first.lsn, first.tag) != self._expected:
-            raise BrokenHistory(f"the commit {first.tag} came where another one was before")
-        self._expected = None
-        return found[1:]
+        if self._expected is not None and found:
+            first = found.pop(0)
+            if (first.lsn, first.tag) != self._expected:
+                raise BrokenHistory(f"the commit {first.tag} came where another one was before")
+            self._expected = None
+        if found and found[0].lsn <= self._told:
+            raise BrokenHistory(f"the commit {found[0].tag} came where there was none before")
+        return found
 
     def check_progress(self, progress: Lsn) -> bool:
         """Tell whether a position that the stream has passed may be believed.
