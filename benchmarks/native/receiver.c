@@ -26,38 +26,18 @@ struct client {
 static struct client *clients;
 static int epoll_fd, ready;
 static uint64_t commits, bytes;
-static char upgrade[512], subscribe[256];
-
-/* Frames of clients are masked (RFC 6455, 5.3); a mask of zeros leaves the payload as it is. */
-static void send_frame(struct client *c, int opcode, const char *payload) {
-    unsigned char frame[512];
-    size_t length = strlen(payload), at = 0;
-    CHECK(length + 8 <= sizeof frame);
-    frame[at++] = (unsigned char)(0x80 | opcode);
-    if (length < 126) {
-        frame[at++] = (unsigned char)(0x80 | length);
-    } else {
-        frame[at++] = 0x80 | 126;
-        frame[at++] = (unsigned char)(length >> 8);
-        frame[at++] = (unsigned char)length;
-    }
-    memset(frame + at, 0, 4);
-    at += 4;
-    memcpy(frame + at, payload, length);
-    at += length;
-    CHECK(send(c->fd, frame, at, MSG_NOSIGNAL) == (ssize_t)at);
-}
+static char subscribe[256];
 
 static void acknowledge(struct client *c) {
     char text[64];
     snprintf(text, sizeof text, "{\"type\":\"ack\",\"n\":%llu}", (unsigned long long)c->commits);
     c->acked_at = c->bytes;
-    send_frame(c, 1, text);
+    send_frame(c->fd, 1, text);
 }
 
 static void take_frame(struct client *c, int opcode, const unsigned char *payload, uint64_t size) {
     if (opcode == 9)
-        send_frame(c, 10, "");
+        send_frame(c->fd, 10, "");
     if (opcode == 8) {
         fprintf(stderr, "receiver: a server has closed a connection\n");
         exit(1);
@@ -129,8 +109,8 @@ static size_t take_head(struct client *c, const unsigned char *data, size_t have
         c->matched = data[at] == "\r\n\r\n"[c->matched] ? c->matched + 1 : data[at] == '\r';
         if (c->matched == 4) {
             c->state = OPEN;
-            send_frame(c, 1, "{\"type\":\"hello\",\"client\":\"bench\"}");
-            send_frame(c, 1, subscribe);
+            send_frame(c->fd, 1, "{\"type\":\"hello\",\"client\":\"bench\"}");
+            send_frame(c->fd, 1, subscribe);
             return at + 1;
         }
     }
@@ -157,7 +137,7 @@ static void finish_connect(struct client *c, uint64_t number) {
     errno = problem;
     CHECK(problem == 0);
     watch(epoll_fd, c->fd, EPOLLIN, number, EPOLL_CTL_MOD);
-    CHECK(send(c->fd, upgrade, strlen(upgrade), MSG_NOSIGNAL) == (ssize_t)strlen(upgrade));
+    CHECK(send(c->fd, UPGRADE, sizeof UPGRADE - 1, MSG_NOSIGNAL) == sizeof UPGRADE - 1);
     c->state = SHAKING;
 }
 
@@ -181,12 +161,9 @@ static void answer(uint64_t count) {
 }
 
 static void prepare(const char *table) {
-    snprintf(upgrade, sizeof upgrade,
-             "GET /v1/sync HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
-             "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: tidewire.v1\r\n\r\n");
     snprintf(subscribe, sizeof subscribe,
-             "{\"type\":\"subscribe\",\"shapes\":[{\"id\":\"a\",\"table\":\"%s\"}]}", table);
+             "{\"type\":\"subscribe\",\"shapes\":[{\"id\":\"a\",\"table\":\"%s\",\"initial\":false}]}",
+             table);
 }
 
 int main(int argc, char **argv) {

@@ -1,4 +1,4 @@
-"""The whole engine on a database: `engine URL`.
+"""The whole engine on a database: `engine URL [DEPLOYMENT]`.
 
 stdout: the port, when it is ready; it ends when stdin is closed.
 """
@@ -14,7 +14,8 @@ from tidewire.engine import Engine
 
 
 async def main() -> None:
-    config = Config(database_url=sys.argv[1], dev=True, listen="127.0.0.1:0")
+    url, deployment = [*sys.argv[1:], "default"][:2]
+    config = Config(database_url=url, deployment=deployment, dev=True, listen="127.0.0.1:0")
     async with Engine(config) as engine:
         print(engine.page_url.rstrip("/").rpartition(":")[2], flush=True)
         is_over = asyncio.Event()

@@ -5,7 +5,7 @@ acknowledged then, so one round must fit the window (1 MiB for each client).
 
 stdin: "join TABLE TABLES" connects client `i` to table `i % TABLES`, answered "ready" when all are
 live; "leave" closes all; "report" is answered with a JSON list of [n, nanoseconds], one for each
-delivery since the last time.
+delivery since the last time; "times" with a JSON list of the seconds from `subscribe` to live.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 UPGRADE = (
@@ -58,29 +59,43 @@ class Client:
         return found
 
 
+Shapes = Callable[[int, str, int], list[dict[str, object]]]
+"""Shapes of client `i`, from the two words behind "join"."""
+
+
+def whole_table(i: int, table: str, tables: int) -> list[dict[str, object]]:
+    return [{"id": "a", "table": f"{table}_{i % tables}", "initial": False}]
+
+
 class Listeners:
     """All clients of one round."""
 
-    def __init__(self, port: int, count: int) -> None:
+    def __init__(self, port: int, count: int, shapes: Shapes = whole_table) -> None:
         self._port = port
         self._count = count
+        self._shapes = shapes
         self._poll = select.epoll()
         self._poll.register(sys.stdin.fileno(), select.EPOLLIN)
         self._clients: dict[int, Client] = {}
+        self._times: list[float] = []
+        """Seconds from `subscribe` to live, of each client."""
 
-    def join(self, table: str, tables: int) -> None:
-        """Connect all and wait until they are live."""
+    def join(self, table: str, number: int) -> None:
+        """Connect all, one after another, and wait until they are live."""
+        self._times.clear()
         for i in range(self._count):
             client = Client(socket.create_connection(("127.0.0.1", self._port)))
             client.socket.sendall(UPGRADE.encode())
             wait_for(client, b"\r\n\r\n")
             client.send({"type": "hello", "client": f"client-{i}"})
-            request = {"id": "a", "table": f"{table}_{i % tables}"}
-            client.send({"type": "subscribe", "shapes": [request]})
+            begun = time.monotonic()
+            client.send({"type": "subscribe", "shapes": self._shapes(i, table, number)})
             wait_for(client, b'"type":"up_to_date"')
+            self._times.append(time.monotonic() - begun)
             client.socket.setblocking(False)
             self._clients[client.socket.fileno()] = client
             self._poll.register(client.socket.fileno(), select.EPOLLIN)
+            self.report()  # whoever says nothing for long is cut, and many shapes take long
 
     def leave(self) -> None:
         """Close all."""
@@ -113,14 +128,16 @@ class Listeners:
 
     def _obey(self, line: str) -> bool:
         match line.split():
-            case ["join", table, tables]:
-                self.join(table, int(tables))
+            case ["join", table, number]:
+                self.join(table, int(number))
                 print("ready", flush=True)
             case ["leave"]:
                 self.leave()
                 print("gone", flush=True)
             case ["report"]:
                 print(json.dumps(self.report()), flush=True)
+            case ["times"]:
+                print(json.dumps(self._times), flush=True)
             case _:
                 return False
         return True
@@ -130,9 +147,9 @@ def wait_for(client: Client, text: bytes) -> None:
     data = b""
     while text not in data:
         chunk = client.socket.recv(READ_BYTES)
-        if not chunk:
-            raise RuntimeError(f"the server closed: {data!r}")
         data += chunk
+        if not chunk or b'{"type":"error"' in data:
+            raise RuntimeError(f"the server refused: {data!r}")
 
 
 if __name__ == "__main__":

@@ -72,6 +72,17 @@ class Source:
         return self._assembler.feed(messages)
 
 
+def _hub(schedule: Callable[[], None]) -> Hub:
+    """Make a hub that nothing is copied for."""
+    return Hub(
+        FileSpool(),
+        schedule=schedule,
+        copy=lambda copy, spec: None,
+        nudge=lambda: None,
+        name="bench",
+    )
+
+
 class BareNode:
     """What `Connection` asks of a node, as the engine does it; every table is `ticks`."""
 
@@ -80,7 +91,7 @@ class BareNode:
         self.admission = Admission(config)
         self.tokens = Tokens((), is_open=True)
         self.metrics = Metrics()
-        self.hub = Hub(FileSpool(), schedule=self._schedule)
+        self.hub = _hub(self._schedule)
         self.hub.restart("bench", Lsn(FIRST_LSN - 1))
         self.stalls = 0
         app = App(
@@ -213,7 +224,7 @@ async def main() -> None:
 
 async def fit(source: Source) -> int:
     """Choose the padding so that the payload of an event has the bytes wanted."""
-    hub = Hub(FileSpool(), schedule=lambda: None)
+    hub = _hub(lambda: None)
     hub.restart("bench", LSN_ZERO)
     shapes = frozenset({hub.index.acquire(SPEC).id})
 
