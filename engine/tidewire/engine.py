@@ -84,7 +84,8 @@ class Engine:
         self.tokens = Tokens(config.tokens, is_open=config.dev)
         self.admission = Admission(config)
         self._database = Database(config.database_url)
-        spool = FileSpool(Path(config.spool_dir) if config.spool_dir else None)
+        folder = Path(config.spool_dir) if config.spool_dir else None
+        spool = FileSpool(folder, memory_bytes=limits.SPOOL_MEMORY_BYTES)
         self._spool = spool
         self.hub = Hub(
             spool,

@@ -14,6 +14,8 @@ MIB: Final = 1024 * KIB
 # A transaction below this stays in memory; a larger one goes to the spool, so that one bulk update
 # cannot push the process over its memory.
 TRANSACTION_MEMORY_BYTES: Final = 8 * MIB
+# A spool file up to this stays in memory: a file costs a descriptor, and half a millisecond.
+SPOOL_MEMORY_BYTES: Final = 16 * KIB
 # What the spool buffers before it writes, and reads at once.
 SPOOL_BLOCK_BYTES: Final = 256 * KIB
 # One drain of the replication socket ends here, so that clients are served in between.
@@ -104,6 +106,8 @@ NAME_CHARS: Final = 200
 WHERE_DEPTH: Final = 32
 # Constants of one IN or ANY.
 WHERE_VALUES: Final = 10_000
+# Conditions that differ in nothing but values share their code; so many kinds of them are kept.
+CONDITION_FORMS: Final = 100
 # A pattern of LIKE, which is searched for in every row.
 LIKE_CHARS: Final = 1_000
 

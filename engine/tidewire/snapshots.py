@@ -37,7 +37,8 @@ class Snapshots:
     """Read the tables that the hub wants copied.
 
     `open` takes a snapshot of a table. What the database cannot do now is tried again while the
-    copy is wanted, at most for `COPY_RETRY_S`.
+    copy is wanted, at most for `COPY_RETRY_S`. Who waits for a place waits as long as it takes:
+    each copy that has one has a deadline.
     """
 
     def __init__(self, hub: Hub, *, open: Callable[[ShapeSpec], Awaitable[Source]]) -> None:
@@ -50,7 +51,7 @@ class Snapshots:
         name = f"{spec.schema}.{spec.table}"
         wait_s = limits.BACKOFF_FIRST_S
         try:
-            async with asyncio.timeout(limits.COPY_RETRY_S) as deadline:
+            async with self._places, asyncio.timeout(limits.COPY_RETRY_S) as deadline:
                 while not await self._try(copy, spec, deadline):
                     await asyncio.sleep(wait_s)
                     wait_s = min(wait_s * 2, limits.BACKOFF_LONGEST_S)
@@ -63,21 +64,20 @@ class Snapshots:
 
     async def _try(self, copy: Copy, spec: ShapeSpec, deadline: asyncio.Timeout) -> bool:
         """Copy the table; False when that cannot begin now."""
-        async with self._places:
-            if copy.is_dead:
-                return True
-            try:
-                source = await self._open(spec)
-            except DatabaseGone as error:
-                _log.warning("copy of %s.%s waits: %s", spec.schema, spec.table, error)
-                return False
-            try:
-                if not self._hub.splice(copy, source.snapshot, source.until):
-                    return False  # the log does not reach back to this snapshot
-                deadline.reschedule(None)  # from here on the database has a deadline of its own
-                await self._read(copy, source)
-            finally:
-                await source.close()
+        if copy.is_dead:
+            return True
+        try:
+            source = await self._open(spec)
+        except DatabaseGone as error:
+            _log.warning("copy of %s.%s waits: %s", spec.schema, spec.table, error)
+            return False
+        try:
+            if not self._hub.splice(copy, source.snapshot, source.until):
+                return False  # the log does not reach back to this snapshot
+            deadline.reschedule(None)  # from here on the database has a deadline of its own
+            await self._read(copy, source)
+        finally:
+            await source.close()
         return True
 
     async def _read(self, copy: Copy, source: Source) -> None:

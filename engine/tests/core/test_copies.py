@@ -40,7 +40,7 @@ def test_the_first_reader_starts_a_copy_and_equal_shapes_share_it() -> None:
     assert stand.open(first) is copy
     assert len(stand.started) == len(stand.copies) == 1
     assert stand.copies.readers(copy) == [first, second]
-    assert list(stand.copies.all_readers()) == [first, second]
+    assert list(stand.copies._read_by) == [first, second]
 
 
 def test_each_shape_has_a_copy_and_each_copy_a_name_of_its_own() -> None:
@@ -65,11 +65,11 @@ def test_a_reader_leaves_the_copies_that_it_does_not_read_any_more() -> None:
     stand.open(second)
     stand.copies.leave_all_but([tasks_copy], first)
     assert stand.copies.readers(notes_copy) == [second]
-    assert list(stand.copies.all_readers()) == [first, second]
+    assert list(stand.copies._read_by) == [first, second]
     stand.copies.leave_all_but([], first)
     stand.copies.leave_all_but([], first)
     assert stand.copies.readers(tasks_copy) == []
-    assert list(stand.copies.all_readers()) == [second]
+    assert list(stand.copies._read_by) == [second]
     assert len(stand.copies) == 2, "they are kept for a while"
 
 
@@ -171,7 +171,7 @@ def test_a_copy_that_was_given_up_is_begun_anew_for_the_next_who_asks() -> None:
     stand.copies.give_up(copy, "unavailable", "again")
     assert stand.failed == [(copy, "unavailable")]
     assert (copy.is_dead, stand.copies.readers(copy)) == (True, [])
-    assert list(stand.copies.all_readers()) == []
+    assert not stand.copies._read_by
     assert stand.open(session) is not copy
 
 
@@ -262,3 +262,13 @@ def test_the_answer_of_the_shell_to_a_copy_that_has_ended_changes_nothing() -> N
     stand.copies.add_rows(copy, rows_of(1), is_last=True)
     assert (copy.chunks, copy.is_complete) == (0, False)
     assert (stand.follow(), stand.copies.has_news(stand.history)) == (0, False)
+
+
+def test_who_has_all_rows_waits_for_the_log_and_who_has_not_waits_for_rows() -> None:
+    stand, session = Stand(), a_session()
+    copy = stand.spliced(session)
+    assert list(stand.copies.awaiting()) == []
+    stand.copies.add_rows(copy, b"", is_last=True)
+    assert list(stand.copies.awaiting()) == [session]
+    stand.copies.leave_all_but((), session)
+    assert list(stand.copies.awaiting()) == []

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tidewire.errors import SpoolError
-from tidewire.spool.file import FileSpool
+from tidewire.spool.file import FileSpool, UnlinkedFile
 
 ENGINE = Path(__file__).parents[2]
 FULL_DISK = """
@@ -124,6 +124,30 @@ def test_a_file_has_no_name_and_gives_its_descriptor_back(tmp_path: Path) -> Non
     assert open_files() == before
 
 
+def test_many_small_files_take_no_descriptors_until_they_grow(tmp_path: Path) -> None:
+    before = open_files()
+    spool = FileSpool(tmp_path, memory_bytes=10)
+    files = [spool.create() for _ in range(20)]
+    for file in files:
+        assert [file.append(data) for data in (b"small", b"stays")] == [0, 5]
+    assert open_files() == before
+    assert files[0].append(b"!") == 10
+    assert open_files() == before + 1
+    assert files[0].append(b"?") == 11
+    assert files[0].read(0, 20) == b"smallstays!?"
+    assert files[1].read(3, 20) == b"llstays"
+    assert files[1].read(11, 20) == b""
+
+
+def test_the_disk_is_full_when_a_small_file_grows(tmp_path: Path) -> None:
+    file = FileSpool(tmp_path / "gone", memory_bytes=10).create()
+    file.append(b"small")
+    with pytest.raises(SpoolError, match="cannot open a file"):
+        file.append(b"too many")
+    assert file.read(0, 20) == b"small"
+    assert file.append(b"again") == 5
+
+
 def test_the_process_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(
         command(HOLD, tmp_path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -152,6 +176,7 @@ def test_the_folder_goes_while_a_file_is_open(tmp_path: Path) -> None:
 
 def test_somebody_cuts_the_file(tmp_path: Path) -> None:
     file = FileSpool(tmp_path).create()
+    assert isinstance(file, UnlinkedFile)
     file.append(b"0123456789")
     os.truncate(f"/proc/self/fd/{file._descriptor}", 4)
     assert file.read(0, 4) == b"0123"

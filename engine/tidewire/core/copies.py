@@ -74,7 +74,7 @@ class Copies:
         self._fail = fail
         self._entries: dict[Copy, _Entry] = {}
         self._followed: dict[Copy, _Entry] = {}
-        """Those that have readers."""
+        """Those that have a snapshot and readers; those that wait for one can be many."""
         self._read_by: dict[ServerSession, dict[Copy, None]] = {}
         self._newest: dict[ShapeId, Copy] = {}
         self._made = 0
@@ -90,9 +90,11 @@ class Copies:
         if copy is None or not (copy.id == resume or _is_worth_reading(copy)):
             copy = self._begin(shape)
         copy.idle_since = None
-        entry = self._followed[copy] = self._entries[copy]
+        entry = self._entries[copy]
         entry.readers[session] = None
         self._read_by.setdefault(session, {})[copy] = None
+        if copy.snapshot is not None:
+            self._followed[copy] = entry
         return copy
 
     def leave_all_but(self, copies: Collection[Copy], session: ServerSession) -> None:
@@ -103,7 +105,7 @@ class Copies:
             entry = self._entries[copy]
             del entry.readers[session]
             if not entry.readers:
-                del self._followed[copy]
+                self._followed.pop(copy, None)
 
     def _let_go(self, copy: Copy, session: ServerSession) -> None:
         read = self._read_by[session]
@@ -111,9 +113,11 @@ class Copies:
         if not read:
             del self._read_by[session]
 
-    def all_readers(self) -> Iterable[ServerSession]:
-        """Return the sessions that read any copy."""
-        return self._read_by.keys()
+    def awaiting(self) -> Iterable[ServerSession]:
+        """Yield the sessions that have a copy with all its rows: the log has to come to it."""
+        for copy, entry in self._followed.items():
+            if copy.is_complete:
+                yield from list(entry.readers)
 
     def readers(self, copy: Copy) -> list[ServerSession]:
         """Return the sessions that read a copy."""
@@ -139,6 +143,8 @@ class Copies:
         copy.snapshot, copy.until = snapshot, until
         copy.backlog.extend(unseen)
         copy.number = history.next
+        if (entry := self._entries.get(copy)) and entry.readers:
+            self._followed[copy] = entry
         return True
 
     def add_rows(self, copy: Copy, rows: bytes, *, is_last: bool = False) -> None:
@@ -172,8 +178,6 @@ class Copies:
         """Let all copies that are read look at new commits; return how many were looked at."""
         effort = 0
         for copy, entry in list(self._followed.items()):
-            if copy.snapshot is None:
-                continue
             before = effort
             while effort < effort_max and not copy.is_dead and _has_news(copy, history):
                 effort += self._step(copy, entry, history)
@@ -185,9 +189,7 @@ class Copies:
 
     def has_news(self, history: History) -> bool:
         """Tell whether `follow` has work left."""
-        return any(
-            copy.snapshot is not None and _has_news(copy, history) for copy in self._followed
-        )
+        return any(_has_news(copy, history) for copy in self._followed)
 
     def _step(self, copy: Copy, entry: _Entry, history: History) -> int:
         number = copy.backlog[0] if copy.backlog else copy.number

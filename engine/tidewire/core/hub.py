@@ -217,7 +217,7 @@ class Hub:
 
     def _note_progress(self) -> None:
         self._joining.settle_ahead()
-        for session in self.copies.all_readers():
+        for session in self.copies.awaiting():
             self._wake(session)
         for session in list(self._waiting):
             self._answer(session)

@@ -38,8 +38,11 @@ def file_size_limit(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "small file", "memory"])
 def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
+    if request.param == "small file":
+        spool = FileSpool(tmp_path, memory_bytes=4)
+        return Kind(spool, file_size_limit, FileSpool(tmp_path / "missing"))
     if request.param == "file":
         return Kind(FileSpool(tmp_path), file_size_limit, FileSpool(tmp_path / "missing"))
     return Kind(MemorySpool(ROOM), lambda count: nullcontext(), MemorySpool(0))

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
+from types import CodeType
 from typing import TypeAlias, assert_never
 
+from tidewire import limits
 from tidewire.core.model.change import Row
 from tidewire.core.shape.ast import (
     Among,
@@ -57,9 +60,15 @@ def compile_tree(tree: Node, types: Mapping[str, ColumnType], places: Mapping[st
     """Make the function that judges a row, given the types of columns and their places in it."""
     writer = _Writer(types, places)
     source = f"def judge(row):\n    return {writer.holds(tree, True)}\n"
-    exec(compile(source, "<condition>", "exec"), writer.names)  # noqa: S102
+    exec(_code(source), writer.names)  # noqa: S102
     judge: Judge = writer.names["judge"]  # type: ignore[assignment]
     return judge
+
+
+@lru_cache(limits.CONDITION_FORMS)
+def _code(source: str) -> CodeType:
+    # Values stand in names: the conditions of ten thousand tenants are one text.
+    return compile(source, "<condition>", "exec")
 
 
 class _Writer:
