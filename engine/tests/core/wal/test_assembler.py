@@ -6,6 +6,7 @@ misplaced. The spool is the real one, or one in memory that can be full.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 
 import pytest
@@ -260,3 +261,11 @@ def test_a_misplaced_message_is_refused_by_name(
     with pytest.raises(DecodeError, match=problem) as caught:
         assembler().feed(messages)
     assert (caught.value.message, caught.value.field, caught.value.offset) == place
+
+
+def test_what_the_log_keeps_is_nothing_to_the_garbage_collector() -> None:
+    kept = assemble(*pgoutput.transaction_messages(0x100, [USERS, ROW]))
+    for _ in range(3):  # it lets go of a tuple when it has let go of all that is in it
+        gc.collect()
+    (row,) = kept.messages
+    assert not any(gc.is_tracked(each) for each in (kept, kept.messages, row))

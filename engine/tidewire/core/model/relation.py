@@ -29,7 +29,7 @@ class JsonForm(enum.Enum):
     """The text is a JSON document already."""
 
 
-class Column(msgspec.Struct, frozen=True):
+class Column(msgspec.Struct, frozen=True, gc=False):
     """One column; `in_identity` tells whether the old row carries it."""
 
     name: str
@@ -39,7 +39,7 @@ class Column(msgspec.Struct, frozen=True):
     form: JsonForm
 
 
-class Relation(msgspec.Struct, frozen=True):
+class Relation(msgspec.Struct, frozen=True, gc=False):
     """One version of a table: a later Relation message with the same oid is another version."""
 
     oid: int

@@ -22,8 +22,12 @@ class RowMessages(Protocol):
         ...
 
 
-class Transaction(msgspec.Struct, frozen=True):
-    """What one COMMIT made true; `lsn` is the end of its commit record."""
+class Transaction(msgspec.Struct, frozen=True, gc=False):
+    """What one COMMIT made true; `lsn` is the end of its commit record.
+
+    Nothing in it is of interest to the garbage collector: the log holds hundreds of thousands, and
+    a collection that walks them would stop every client.
+    """
 
     lsn: Lsn
     xid: Xid

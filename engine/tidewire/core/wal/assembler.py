@@ -12,7 +12,7 @@ again, and a transaction that was cut is sent again from its Begin.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from tidewire import limits
@@ -206,8 +206,7 @@ class Assembler:
 
     def _take_messages(self) -> RowMessages:
         if self._spooled is None:
-            rows: Sequence[RowMessage] = self._rows
-            return rows
+            return tuple(self._rows)  # a list would be walked by every garbage collection
         self._spooled.flush()
         return self._spooled
 
