@@ -78,7 +78,7 @@ def _hub(schedule: Callable[[], None]) -> Hub:
         FileSpool(),
         schedule=schedule,
         copy=lambda copy, spec: None,
-        nudge=lambda: None,
+        nudge=lambda position: None,
         name="bench",
     )
 

@@ -57,6 +57,19 @@ class Config:
     log_format: LogFormat = "text"
     """For people or for machines."""
 
+    def check_complete(self) -> None:
+        """Make sure that nothing is missing that a server needs.
+
+        Raises ConfigError.
+        """
+        if not self.database_url:
+            raise ConfigError("no database URL: give --database-url or TIDEWIRE_DATABASE_URL")
+        if not self.dev and not self.tokens:
+            raise ConfigError(
+                "no tokens: set TIDEWIRE_TOKENS to one or more secrets of 16 characters or more, "
+                "or use --dev on a loopback address"
+            )
+
     def __post_init__(self) -> None:
         host, port = self.address
         if port > 65535:

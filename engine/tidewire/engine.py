@@ -33,7 +33,6 @@ from tidewire.core.session.server import ServerSession
 from tidewire.core.stream.rejoin import BrokenHistory, Rejoin
 from tidewire.core.wal.assembler import Assembler
 from tidewire.errors import (
-    ConfigError,
     DatabaseError,
     DatabaseGone,
     DecodeError,
@@ -52,6 +51,7 @@ from tidewire.postgres.slot import (
     publication_name,
 )
 from tidewire.postgres.snapshot import TableSnapshot
+from tidewire.progress import Progress
 from tidewire.server.admission import Admission
 from tidewire.server.app import App
 from tidewire.server.auth import Tokens
@@ -72,13 +72,7 @@ class Engine:
     """
 
     def __init__(self, config: Config, *, page: bytes | None = None) -> None:
-        if not config.database_url:
-            raise ConfigError("no database URL: give --database-url or TIDEWIRE_DATABASE_URL")
-        if not config.dev and not config.tokens:
-            raise ConfigError(
-                "no tokens: set TIDEWIRE_TOKENS to one or more secrets of 16 characters or more, "
-                "or use --dev on a loopback address"
-            )
+        config.check_complete()
         self.config = config
         self.metrics = Metrics()
         self.tokens = Tokens(config.tokens, is_open=config.dev)
@@ -87,11 +81,17 @@ class Engine:
         folder = Path(config.spool_dir) if config.spool_dir else None
         spool = FileSpool(folder, memory_bytes=limits.SPOOL_MEMORY_BYTES)
         self._spool = spool
+        self._progress = Progress(
+            lambda: self.hub.history.progress,
+            ask=lambda: self._ask_progress(LSN_ZERO),
+            flush=self._database.flush,
+            start=self._start,
+        )
         self.hub = Hub(
             spool,
             schedule=self._schedule_turn,
             copy=lambda copy, spec: self._start(self._snapshots.copy(copy, spec)),
-            nudge=lambda: self._ask_progress(LSN_ZERO),
+            nudge=self._progress.nudge,
             name=secrets.token_hex(4),
         )
         self._snapshots = Snapshots(
@@ -99,7 +99,7 @@ class Engine:
         )
         catalog = Catalog(self._database, config.deployment, config.tables)
         self._subscriptions = Subscriptions(
-            self.hub, resolve=catalog.resolve, nudge=lambda: self._ask_progress(LSN_ZERO)
+            self.hub, resolve=catalog.resolve, reach=self._progress.reach
         )
         app = App(
             self.admission,
@@ -270,7 +270,7 @@ class Engine:
                 self.hub.advance(batch.progress)
             if self.hub.history.progress >= self._catch_up_to and rejoin.is_complete:
                 self._is_ready = True
-            self._subscriptions.tell_progress()
+            self._progress.tell()
             # A busy stream never waits by itself, and the sockets want their turn.
             await asyncio.sleep(0)
 

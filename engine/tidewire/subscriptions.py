@@ -7,11 +7,9 @@ was published.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from tidewire import limits
 from tidewire.core.hub import Hub
 from tidewire.core.model.lsn import Lsn
 from tidewire.core.protocol import frames
@@ -26,7 +24,7 @@ class Subscriptions:
     """Answer the subscriptions of all sessions of a node.
 
     `resolve` looks a table up; it also tells where the log ended then, and whether the table is
-    streamed only since. `nudge` asks the stream for its position.
+    streamed only since. `reach` waits until the log has come to a position.
     """
 
     def __init__(
@@ -34,12 +32,11 @@ class Subscriptions:
         hub: Hub,
         *,
         resolve: Callable[[frames.ShapeRequest], Awaitable[tuple[ShapeSpec, Lsn, bool]]],
-        nudge: Callable[[], None],
+        reach: Callable[[Lsn], Awaitable[None]],
     ) -> None:
         self._hub = hub
         self._resolve = resolve
-        self._nudge = nudge
-        self._awaited: dict[asyncio.Event, Lsn] = {}
+        self._reach = reach
 
     async def answer(self, session: ServerSession, asked: Sequence[frames.ShapeRequest]) -> None:
         """Refuse what cannot be, and let the others join together."""
@@ -64,26 +61,9 @@ class Subscriptions:
                 self._hub.refuse(session, request, "unavailable", text)
         self._hub.join(session, resolved, fresh=fresh)
 
-    def tell_progress(self) -> None:
-        """Wake those that wait for a position that the log has reached now."""
-        for reached, position in self._awaited.items():
-            if self._hub.history.progress >= position:
-                reached.set()
-
     async def _resolve_one(self, request: frames.ShapeRequest) -> tuple[ShapeSpec, bool]:
         spec, position, is_new = await self._resolve(request)
         # A copy has its own way to meet the log; who takes no rows begins behind the present.
         if not request.initial and (request.start is None or is_new):
             await self._reach(position)
         return spec, is_new
-
-    async def _reach(self, position: Lsn) -> None:
-        reached = asyncio.Event()
-        self._awaited[reached] = position
-        try:
-            self._nudge()
-            self.tell_progress()
-            async with asyncio.timeout(limits.QUERY_TIMEOUT_S):
-                await reached.wait()
-        finally:
-            del self._awaited[reached]

@@ -14,7 +14,7 @@ from engine.tests.core import pgoutput
 from engine.tests.core.spool import MemorySpool
 from tidewire import limits
 from tidewire.core.hub import Hub
-from tidewire.core.model.lsn import Lsn, Xid, format_lsn
+from tidewire.core.model.lsn import LSN_ZERO, Lsn, Xid, format_lsn
 from tidewire.core.model.relation import Column, Identity, JsonForm, Relation
 from tidewire.core.model.transaction import RowMessage, Transaction
 from tidewire.core.protocol import frames
@@ -173,6 +173,7 @@ class Node:
         self.copies: list[tuple[Copy, ShapeSpec]] = []
         """What the hub wants to be copied, oldest first."""
         self.nudges = 0
+        self.nudged_to = LSN_ZERO
         self.hub = Hub(
             spool or MemorySpool(),
             schedule=self._schedule,
@@ -274,8 +275,9 @@ class Node:
         self.settle()
         return copy
 
-    def _nudge(self) -> None:
+    def _nudge(self, position: Lsn) -> None:
         self.nudges += 1
+        self.nudged_to = position
 
     def _schedule(self) -> None:
         self.turns_wanted += 1

@@ -59,6 +59,7 @@ def test_a_position_that_was_passed_is_told_at_once(is_live: bool) -> None:
     nudges = node.nudges
     assert heard(wait(node, mirror, 0x220)) == told(0x230)
     assert node.nudges == nudges + 1, "the stream is asked where it is"
+    assert node.nudged_to == 0x220
     node.hub.advance(Lsn(0x240))
     assert mirror.read() == []
     assert not node.hub._waiting

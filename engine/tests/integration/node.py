@@ -65,7 +65,7 @@ class Node:
             FileSpool(),
             schedule=self._schedule_turn,
             copy=self._copy_soon,
-            nudge=lambda: None,
+            nudge=lambda position: None,
             name="node",
         )
         self.hub.restart("epoch-1", Lsn(0x100))

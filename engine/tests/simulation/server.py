@@ -41,7 +41,7 @@ class Server:
             MemorySpool(),
             schedule=self._schedule,
             copy=self._want,
-            nudge=lambda: None,
+            nudge=lambda position: None,
             name=name,
             log_bytes=log_bytes,
         )

@@ -47,8 +47,8 @@ class Hub:
 
     `schedule` is called when `turn` has work to do: the shell calls `turn` soon after. `copy` is
     called when a table has to be copied: the shell answers with `splice` and then to `copies`.
-    `nudge` asks the stream for its position. `name` differs from that of every other node, and of
-    this one before: the names of copies begin with it.
+    `nudge` is told what position somebody waits for. `name` differs from that of every other node,
+    and of this one before: the names of copies begin with it.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Hub:
         *,
         schedule: Callable[[], None],
         copy: Callable[[Copy, ShapeSpec], None],
-        nudge: Callable[[], None],
+        nudge: Callable[[Lsn], None],
         name: str,
         log_bytes: int = limits.LOG_BYTES,
     ) -> None:
@@ -120,9 +120,9 @@ class Hub:
                 self._go_on(session)
             case frames.Ack():
                 self._wake(session)
-            case frames.Wait():
+            case frames.Wait(lsn=lsn):
                 self._waiting[session] = None
-                self._nudge()
+                self._nudge(parse_lsn(lsn))
                 self._answer(session)
             case None:
                 pass
@@ -235,7 +235,7 @@ class Hub:
     def splice(self, copy: Copy, snapshot: Snapshot, until: Lsn) -> bool:
         """Take the snapshot that a copy is made from; False when it has to be another one."""
         self.history.settle(snapshot)
-        self._nudge()  # the stream may be at `until` already, and nobody has asked
+        self._nudge(until)  # the stream may be there already, and nobody has asked
         return self.copies.splice(copy, snapshot, until, self.history)
 
     def _fail_copy(self, copy: Copy, code: str, text: str) -> None:

@@ -16,6 +16,7 @@ from psycopg import conninfo
 from psycopg.rows import DictRow, dict_row
 
 from tidewire import limits
+from tidewire.core.model.lsn import Lsn, format_lsn
 from tidewire.core.stream.splice import Snapshot
 from tidewire.errors import ConfigError, DatabaseGone, DatabaseRefused
 
@@ -117,6 +118,14 @@ class Database:
             row = await cursor.fetchone()
         assert row is not None
         return Snapshot.parse(row["snapshot"])
+
+    async def flush(self, position: Lsn) -> None:
+        """Make the server write its log up to a position, if it has come there.
+
+        Raises DatabaseGone or DatabaseRefused.
+        """
+        async with self.connection() as connection:
+            await connection.execute(query("flush"), {"lsn": format_lsn(position)})
 
     async def close(self) -> None:
         """Close the connection if there is one."""

@@ -184,9 +184,7 @@ async def teardown(database: Database, deployment: str) -> list[str]:
 async def is_synchronous_standby(database: Database, pid: int) -> bool:
     """Tell whether commits of the application wait for our walsender."""
     async with database.connection() as connection:
-        cursor = await connection.execute(
-            "SELECT sync_priority > 0 AS waits FROM pg_stat_replication WHERE pid = %s", [pid]
-        )
+        cursor = await connection.execute(query("standby"), {"pid": pid})
         row = await cursor.fetchone()
     return bool(row and row["waits"])
 

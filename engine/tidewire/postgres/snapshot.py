@@ -90,6 +90,9 @@ class TableSnapshot:
         row = await cursor.fetchone()
         if row is None or row["oid"] != self._spec.relation_oid:
             raise SyncError("schema_changed", "another table has this name now")
+        types = row["columns"]
+        if any(each.type_oid not in (0, types.get(each.name)) for each in self._spec.columns):
+            raise SyncError("schema_changed", "the table has other columns now")
         if row["is_standby"]:
             raise DatabaseGone("the connection leads to a standby")
         self.snapshot = Snapshot.parse(row["snapshot"])
@@ -106,6 +109,8 @@ class TableSnapshot:
             await stream.start(statement)
             while rows := await stream.read():
                 yield b",".join(rows)
+            # Reading has left hints in the log: only behind a commit does the server flush them.
+            await self._connection.execute("COMMIT")
         except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction) as error:
             raise SyncError("schema_changed", "the table has other columns now") from error
         except psycopg.Error as error:
@@ -143,6 +148,8 @@ class _CopyStream:
                 self._pg.consume_input()
             else:
                 await self._expect(pq.ExecStatus.COMMAND_OK)
+                while self._pg.get_result() is not None:
+                    pass  # nothing follows, and libpq wants to have said so
                 self._is_over = True
                 rows.pop()  # the end mark came like a row
         return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tidewire.core.session.client import ClientSession, Event
+from tidewire.core.session.client import ClientSession, Event, Progressed
 
 COLUMNS = [["id", "int4"], ["amount", "numeric"], ["big", "int8"]]
 NOTES = {"type": "subscribed", "id": "n", "shape": "s1", "table": "public.notes"}
@@ -86,3 +86,22 @@ def live(*others: str) -> ClientSession:
     up_to(session, "0/5", "n", *others)
     session.take()
     return session
+
+
+def asked(session: ClientSession) -> list[dict[str, Any]]:
+    """Return the shapes of the only message."""
+    (message,) = said(session)
+    assert message["type"] == "subscribe"
+    shapes: list[dict[str, Any]] = message["shapes"]
+    return shapes
+
+
+def again(session: ClientSession, epoch: str = "e1") -> list[dict[str, Any]]:
+    session.disconnect()
+    welcome(session, epoch)
+    return asked(session)
+
+
+def went(session: ClientSession, *events: Event) -> None:
+    assert [type(event) for event in events] == [Progressed]
+    assert not session.is_loading

@@ -1,3 +1,3 @@
 -- Where the write-ahead log ends now, and the size of its segments.
 SELECT pg_current_wal_insert_lsn()::text AS lsn,
-       (SELECT setting::int8 FROM pg_settings WHERE name = 'wal_segment_size') AS segment_bytes
+       pg_size_bytes(current_setting('wal_segment_size')) AS segment_bytes
