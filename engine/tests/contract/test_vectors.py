@@ -57,7 +57,7 @@ def test_a_conversation_goes_as_it_is_written(path: Path) -> None:
         assert [json.loads(frame) for frame in session.take()] == step.get("send", []), number
         for id, rows in step.get("rows", {}).items():
             found = [list(row.values()) for row in tables[id].rows.values()]
-            assert (sorted(found) if id in shown else None) == (rows and sorted(rows) or rows), (
+            assert (sorted(found) if id in shown else None) == ((rows and sorted(rows)) or rows), (
                 number
             )
         if "position" in step:
