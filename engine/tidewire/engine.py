@@ -97,7 +97,7 @@ class Engine:
         self._snapshots = Snapshots(
             self.hub, open=lambda spec: TableSnapshot.open(config.database_url, spec)
         )
-        catalog = Catalog(self._database, config.deployment, config.tables)
+        catalog = self._catalog = Catalog(self._database, config.deployment, config.tables)
         self._subscriptions = Subscriptions(
             self.hub, resolve=catalog.resolve, reach=self._progress.reach
         )
@@ -204,6 +204,8 @@ class Engine:
             "log_bytes": history.bytes,
             "connections": len(self.hub.sessions),
             "shapes": len(self.hub.index),
+            "copies": len(self.hub.copies),
+            "waiting": dict(self._catalog.waiting),
             "uptime_s": round(time.monotonic() - self._started_at, 1),
         }
 

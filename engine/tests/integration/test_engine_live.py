@@ -200,9 +200,11 @@ async def test_a_table_first_asked_for_while_a_transaction_writes_to_it_waits_fo
                 while await live.execute(published) != [(1,)]:
                     pass
             assert not asking.done()
+            await eventually(lambda: "pid" in str(engine.status()["waiting"]))
             await writer.execute("INSERT INTO orders VALUES (2, 'half', 1)")
             await writer.commit()
             orders = await asking
+            assert engine.status()["waiting"] == {}
         await live.execute("INSERT INTO orders VALUES (3, 'whole', 1)")
         [commit] = await collect(orders, 1)
         assert commit.changes[0].key == (3,), "nothing of the transaction that was open"

@@ -55,6 +55,8 @@ class Catalog:
         """Tables of which every transaction is whole in the stream."""
         self._horizons: dict[int, int] = {}
         """Tables that we have published and that older transactions may have written to."""
+        self.waiting: dict[str, str] = {}
+        """Tables that wait for such a transaction, with who it is: for people who ask why."""
 
     async def resolve(self, request: ShapeRequest) -> Resolved:
         """Make a shape of what a client asks for, and see that it is in the stream from now on.
@@ -155,12 +157,14 @@ class Catalog:
                     assert row is not None
                     if row["is_settled"]:
                         return
-                    oldest = str(row["oldest"])
+                    self.waiting[_qualified(facts)] = oldest = str(row["oldest"])
                     await asyncio.sleep(_POLL_S)
         except TimeoutError:
             raise DatabaseGone(
                 f"{_qualified(facts)} waits for a transaction that is open for long: {oldest}"
             ) from None
+        finally:
+            self.waiting.pop(_qualified(facts), None)
 
 
 async def _look_up(connection: Connection, table: str) -> dict[str, Any] | None:
