@@ -22,7 +22,7 @@ from typing import assert_never
 from tidewire import limits
 from tidewire.core.catchup import CatchUp
 from tidewire.core.copies import Copies
-from tidewire.core.encoder import EncodedCommit, Encoder
+from tidewire.core.encoder import Encoder
 from tidewire.core.joining import Joining, Wanted
 from tidewire.core.live import Live
 from tidewire.core.model.lsn import Lsn, parse_lsn
@@ -33,7 +33,7 @@ from tidewire.core.protocol.codec import encode_up_to_date
 from tidewire.core.session.node import Node
 from tidewire.core.session.server import ServerSession, State
 from tidewire.core.shape.index import ShapeIndex
-from tidewire.core.shape.shape import ShapeSpec
+from tidewire.core.shape.shape import ShapeId, ShapeSpec
 from tidewire.core.stream.copy import Copy
 from tidewire.core.stream.history import History
 from tidewire.core.stream.splice import Snapshot
@@ -178,17 +178,18 @@ class Hub:
             self._live.step_back(self.history.append(transaction, now))
             return
         encoded = self._encoder.encode(transaction)
+        if encoded.unfit:
+            self._end_unfit(encoded.unfit)
         number = self.history.append(transaction, now)
         if encoded.parts or encoded.unfit:
             self._encoder.remember(number, encoded)
             self._live.spread(number, transaction.lsn, encoded)
-            if encoded.unfit:
-                self._end_unfit(encoded)
 
-    def _end_unfit(self, encoded: EncodedCommit) -> None:
+    def _end_unfit(self, unfit: Collection[ShapeId]) -> None:
+        # Before the commit is told: whoever still has such a shape would be told half of it.
         self._live.settle()
-        for session in self._live.touched_by(encoded.unfit):
-            self._joining.take_away(session, encoded.unfit)
+        for session in self._live.touched_by(unfit):
+            self._joining.take_away(session, unfit)
             session.flush()
 
     def _fall_behind(self, session: ServerSession, number: int) -> None:
