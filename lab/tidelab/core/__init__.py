@@ -1,0 +1,1 @@
+"""What the lab decides, as values: no event loop, file, socket, clock or chance."""

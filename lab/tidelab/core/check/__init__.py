@@ -1,0 +1,1 @@
+"""Verdicts on a history: one property per file, each proven by mutants."""

@@ -1,0 +1,1 @@
+"""Shell: run folders on disk."""
