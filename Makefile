@@ -17,12 +17,12 @@ help: ## show the verbs
 
 install: $(READY) ## make .venv with the engine and all tools
 
-$(READY): constraints.txt requirements-dev.txt engine/pyproject.toml
+$(READY): constraints.txt requirements-dev.txt engine/pyproject.toml lab/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "setting up .venv with $(PYTHON) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --requirement requirements-dev.txt --editable 'engine[embedded,fast]'
+		--constraint constraints.txt --requirement requirements-dev.txt --editable 'engine[embedded,fast]' --editable lab
 	@touch $@
 
 demo: $(READY) ## embedded PostgreSQL, server and a live page; PORT=8800, CHECK=1 proves it and exits
@@ -31,15 +31,20 @@ demo: $(READY) ## embedded PostgreSQL, server and a live page; PORT=8800, CHECK=
 check: $(READY) ## format, lint, types, imports, tidiness
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy -p tidewire
-	$(BIN)/mypy engine/tests tools benchmarks examples
+	$(BIN)/mypy -p tidewire -p tidelab
+	$(BIN)/mypy engine/tests lab/tests tools benchmarks examples
 	$(BIN)/lint-imports --config .importlinter
+	$(BIN)/lint-imports --config lab/.importlinter
 	$(BIN)/python tools/tidy.py
 
-test: $(READY) ## all tests but those of the browser; core must be covered wholly by its own
-	$(BIN)/coverage run -m pytest engine/tests/core
+test: $(READY) ## all tests but those of the browser; each core must be covered wholly by its own
+	$(BIN)/coverage run --source=tidewire.core -m pytest engine/tests/core
 	$(BIN)/coverage report --fail-under=100
-	$(BIN)/python -m pytest engine/tests --ignore=engine/tests/core --ignore=engine/tests/e2e -n 2
+	$(BIN)/coverage run --source=tidelab.core -m pytest lab/tests/core
+	$(BIN)/coverage report --fail-under=100
+	$(BIN)/python -m pytest engine/tests lab/tests --ignore=engine/tests/core --ignore=lab/tests/core \
+		--ignore=engine/tests/e2e -n 2
+	$(BIN)/tidelab selftest --runs 100
 
 e2e: $(READY) ## the page in a real browser; installs Chromium when root
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 \
@@ -51,11 +56,12 @@ bench: $(READY) ## all benchmarks, or ONLY=fanout
 	$(BIN)/python benchmarks/run.py $(ONLY)
 
 soak: $(READY) ## the randomised proofs at EFFORT=10 times the length that make test gives them
-	TIDEWIRE_EFFORT=$(EFFORT) $(BIN)/python -m pytest --timeout 7200 -s -m soak engine/tests
+	TIDEWIRE_EFFORT=$(EFFORT) $(BIN)/python -m pytest --timeout 7200 -s -m soak engine/tests lab/tests
+	$(BIN)/tidelab selftest --runs $$((100 * $(EFFORT)))
 
 docs: $(READY) ## write docs/reference from the code's own registries
 	$(BIN)/python tools/reference.py
 
 clean: ## remove everything that the other verbs made
-	rm -rf .venv build dist engine/dist benchmarks/build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist engine/dist lab/dist runs benchmarks/build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Where faults become real: processes are killed, stopped and frozen."""

@@ -1,0 +1,1 @@
+"""One driver per protocol; what each owes is written in `tidelab.core.driver`."""

@@ -1,0 +1,1 @@
+"""Shell: what a run needs around it, leased and given back."""
