@@ -58,6 +58,7 @@ bench: $(READY) ## all benchmarks, or ONLY=fanout
 soak: $(READY) ## the randomised proofs at EFFORT=10 times the length that make test gives them
 	TIDEWIRE_EFFORT=$(EFFORT) $(BIN)/python -m pytest --timeout 7200 -s -m soak engine/tests lab/tests
 	$(BIN)/tidelab selftest --runs $$((100 * $(EFFORT)))
+	$(BIN)/tidelab run --embedded --corpus lab/corpus --seed 1 --runs $$((10 * $(EFFORT))) --seconds 6
 
 docs: $(READY) ## write docs/reference from the code's own registries
 	$(BIN)/python tools/reference.py
