@@ -6,6 +6,7 @@ stdout: the port, when it is ready; it ends when stdin is closed.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 
 from benchmarks.measure import run
@@ -17,6 +18,8 @@ async def main() -> None:
     url, deployment = [*sys.argv[1:], "default"][:2]
     config = Config(database_url=url, deployment=deployment, dev=True, listen="127.0.0.1:0")
     async with Engine(config) as engine:
+        gc.collect()
+        gc.freeze()  # as `tidewire serve` does
         print(engine.page_url.rstrip("/").rpartition(":")[2], flush=True)
         is_over = asyncio.Event()
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), is_over.set)

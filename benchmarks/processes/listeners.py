@@ -27,7 +27,7 @@ UPGRADE = (
 )
 # The first column is the number of the commit; an int8 is text on the wire.
 ROW = re.compile(rb'\{"type":"commit".*?\["i",\["?(\d+)"?,')
-READ_BYTES = 256 * 1024
+READ_BYTES = 16 * 1024
 
 
 @dataclass

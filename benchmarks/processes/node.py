@@ -12,6 +12,7 @@ with "EVENTS STALLS SECONDS_OF_CPU".
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import sys
@@ -214,6 +215,8 @@ async def main() -> None:
         tasks.create_task(node.listener.run_until_stopped())
         work = [tasks.create_task(publisher.run()), tasks.create_task(watch(node.hub))]
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), hear)
+        gc.collect()
+        gc.freeze()  # as `tidewire serve` does
         print(node.listener.port, event_bytes, flush=True)
         await is_over.wait()
         for task in work:
