@@ -107,7 +107,7 @@ class Processes:
         begin = time.monotonic()
         os.kill(self._postgres.pid, signal.SIGINT)
         while self._postgres.is_running and time.monotonic() - begin < POSTGRES_STOP_S:
-            time.sleep(0.02)
+            time.sleep(0.02)  # why: the poll of a condition, under a deadline, in a thread
         return time.monotonic() - begin
 
     async def heal(self) -> None:
