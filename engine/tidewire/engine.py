@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine
@@ -28,27 +27,13 @@ from typing import Self
 from tidewire import limits
 from tidewire.config import Config
 from tidewire.core.hub import Hub
-from tidewire.core.model.lsn import LSN_ZERO, Lsn, format_lsn
+from tidewire.core.model.lsn import format_lsn
 from tidewire.core.session.server import ServerSession
-from tidewire.core.stream.rejoin import BrokenHistory, Rejoin
-from tidewire.core.wal.assembler import Assembler
-from tidewire.errors import (
-    DatabaseError,
-    DatabaseGone,
-    DecodeError,
-    SpoolError,
-)
+from tidewire.leader import Leader
 from tidewire.postgres.catalog import Catalog
 from tidewire.postgres.database import Database
-from tidewire.postgres.replication import Identity, Replication
 from tidewire.postgres.slot import (
-    Slot,
     check_server,
-    discard_slot,
-    ensure_slot,
-    epoch_of,
-    is_synchronous_standby,
-    publication_name,
 )
 from tidewire.postgres.snapshot import TableSnapshot
 from tidewire.progress import Progress
@@ -80,10 +65,9 @@ class Engine:
         self._database = Database(config.database_url)
         folder = Path(config.spool_dir) if config.spool_dir else None
         spool = FileSpool(folder, memory_bytes=limits.SPOOL_MEMORY_BYTES)
-        self._spool = spool
         self._progress = Progress(
             lambda: self.hub.history.progress,
-            ask=lambda: self._ask_progress(LSN_ZERO),
+            ask=self._ask,
             flush=self._database.flush,
             start=self._start,
         )
@@ -94,14 +78,33 @@ class Engine:
             nudge=self._progress.nudge,
             name=secrets.token_hex(4),
         )
+        self.leader = Leader(
+            self.hub,
+            spool,
+            self._database,
+            config=config,
+            metrics=self.metrics,
+            tell=self._progress.tell,
+        )
         self._snapshots = Snapshots(
             self.hub, open=lambda spec: TableSnapshot.open(config.database_url, spec)
         )
-        catalog = self._catalog = Catalog(self._database, config.deployment, config.tables)
+        catalog = self._catalog = Catalog(
+            self._database, config.deployment, config.tables, self.leader.publishing
+        )
         self._subscriptions = Subscriptions(
             self.hub, resolve=catalog.resolve, reach=self._progress.reach
         )
-        app = App(
+        app = self._make_app(page)
+        self._make_listener: Callable[[], Listener] = lambda: Listener(config, app, self)
+        self._listener: Listener | None = None
+        self._started_at = time.monotonic()
+        self._tasks = asyncio.TaskGroup()
+        self._background: set[asyncio.Task[None]] = set()
+        self._expose()
+
+    def _make_app(self, page: bytes | None) -> App:
+        return App(
             self.admission,
             self.tokens,
             is_ready=lambda: self.is_ready,
@@ -109,18 +112,6 @@ class Engine:
             metrics=self.metrics.exposition,
             page=page,
         )
-        self._make_listener: Callable[[], Listener] = lambda: Listener(config, app, self)
-        self._listener: Listener | None = None
-        self._replication: Replication | None = None
-        self._slot: Slot | None = None
-        self._confirmed = LSN_ZERO
-        self._catch_up_to = LSN_ZERO
-        self._trouble: str | None = "starting"
-        self._is_ready = False
-        self._started_at = time.monotonic()
-        self._tasks = asyncio.TaskGroup()
-        self._background: set[asyncio.Task[None]] = set()
-        self._expose()
 
     # --- life ---
 
@@ -128,14 +119,14 @@ class Engine:
         """Check the database, bind the port and start all tasks."""
         try:
             await check_server(self._database)
-            await self._name_history()
+            await self.leader.name_history()
             self._listener = self._make_listener()
         except BaseException:
             await self._database.close()
             raise
         await self._tasks.__aenter__()
         self._serving = self._tasks.create_task(self._listener.run_until_stopped(), name="serve")
-        for work in (self._replicate(), self._report(), self._watch(), self._settle()):
+        for work in (self.leader.run(), self._report(), self._watch(), self._settle()):
             self._start(work)
         _log.info("serving on %s", self.url)
         return self
@@ -156,14 +147,6 @@ class Engine:
             await self._tasks.__aexit__(kind, error, traceback)
         finally:
             await self._database.close()
-
-    async def _name_history(self) -> None:
-        # Clients are told the epoch, so it must be known before the first of them is let in.
-        slot = self._slot = await ensure_slot(self._database, self.config.deployment)
-        async with Replication(self.config.database_url) as replication:
-            identity = await replication.identify()
-        epoch = epoch_of(identity.system_id, identity.timeline, slot.name)
-        self.hub.restart(epoch, slot.confirmed, slot.horizon)
 
     @property
     def url(self) -> str:
@@ -186,18 +169,19 @@ class Engine:
     @property
     def is_ready(self) -> bool:
         """Tell whether the stream runs and the log is as new as the database was at its start."""
-        return self._is_ready
+        return self.leader.is_ready
 
     def status(self) -> dict[str, object]:
         """Describe the node for people and machines."""
-        history = self.hub.history
+        history, leader = self.hub.history, self.leader
         return {
             "deployment": self.config.deployment,
             "epoch": self.hub.epoch,
             "is_ready": self.is_ready,
-            "trouble": self._trouble,
-            "slot": self._slot.name if self._slot else None,
-            "confirmed": format_lsn(self._confirmed),
+            "state": leader.state,
+            "trouble": leader.trouble,
+            "slot": leader.slot.name if leader.slot else None,
+            "confirmed": format_lsn(leader.confirmed),
             "floor": format_lsn(history.floor),
             "progress": format_lsn(history.progress),
             "log_commits": history.next - history.first,
@@ -209,108 +193,12 @@ class Engine:
             "uptime_s": round(time.monotonic() - self._started_at, 1),
         }
 
-    # --- replicate ---
-
-    async def _replicate(self) -> None:
-        wait_s = limits.BACKOFF_FIRST_S
-        while True:
-            started_at = asyncio.get_running_loop().time()
-            try:
-                await self._stream()
-            except (DatabaseError, DecodeError, SpoolError, TimeoutError) as error:
-                self._note_trouble(str(error) or "the database did not answer in time")
-            except BrokenHistory as error:
-                self._note_trouble(f"another history begins: {error}")
-                await self._discard_slot()
-            if asyncio.get_running_loop().time() - started_at > limits.BACKOFF_LONGEST_S:
-                wait_s = limits.BACKOFF_FIRST_S
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311
-            wait_s = min(wait_s * 2, limits.BACKOFF_LONGEST_S)
-
-    async def _stream(self) -> None:
-        async with Replication(self.config.database_url) as replication:
-            identity = await replication.identify()
-            try:
-                rejoin = await self._begin(replication, identity)
-                await self._follow(replication, rejoin)
-            finally:
-                self._replication = None
-                self.hub.interrupt()
-
-    async def _begin(self, replication: Replication, identity: Identity) -> Rejoin:
-        slot = await ensure_slot(self._database, self.config.deployment)
-        epoch = epoch_of(identity.system_id, identity.timeline, slot.name)
-        if epoch != self.hub.epoch:
-            self.hub.restart(epoch, slot.confirmed, slot.horizon)
-        rejoin = Rejoin(self.hub.history)
-        if identity.flushed < self.hub.history.progress:
-            raise BrokenHistory("the database is at an earlier position than before")
-        if slot.confirmed > rejoin.after:
-            raise BrokenHistory("somebody else has moved the slot")
-        await replication.start(slot.name, publication_name(self.config.deployment), rejoin.after)
-        self._replication = replication
-        if await is_synchronous_standby(self._database, replication.pid):
-            replication.is_trailing = False
-            _log.warning("commits wait for this engine: list standbys by name, not as '*'")
-        self._slot, self._confirmed = slot, slot.confirmed
-        self._catch_up_to, self._trouble = identity.flushed, None
-        self.metrics.replication_starts.inc()
-        _log.info("streaming from slot %s", slot.name, extra={"lsn": format_lsn(rejoin.after)})
-        return rejoin
-
-    async def _follow(self, replication: Replication, rejoin: Rejoin) -> None:
-        assembler = Assembler(self._spool)
-        clock = asyncio.get_running_loop().time
-        while True:
-            batch = await replication.read()
-            transactions = assembler.feed(batch.messages)
-            if transactions:
-                self.hub.deliver(rejoin.check(transactions), clock())
-                self.metrics.transactions.inc(len(transactions))
-                self.metrics.rows.inc(sum(transaction.rows for transaction in transactions))
-            if batch.progress and not assembler.is_open and rejoin.check_progress(batch.progress):
-                self.hub.advance(batch.progress)
-            if self.hub.history.progress >= self._catch_up_to and rejoin.is_complete:
-                self._is_ready = True
-            self._progress.tell()
-            # A busy stream never waits by itself, and the sockets want their turn.
-            await asyncio.sleep(0)
-
-    def _note_trouble(self, text: str) -> None:
-        self._trouble = text
-        self._is_ready = False
-        self.metrics.replication_failures.inc()
-        _log.warning("replication: %s", text)
-
-    async def _discard_slot(self) -> None:
-        if self._slot is None:
-            return
-        try:
-            await discard_slot(self._database, self._slot.name)
-        except DatabaseError as error:
-            self._note_trouble(str(error))
-
-    # --- report, watch ---
+    # --- what is due every now and then ---
 
     async def _report(self) -> None:
         while True:
             await asyncio.sleep(limits.FEEDBACK_S)
-            self._ask_progress(self._releasable())
-
-    def _ask_progress(self, flush: Lsn) -> None:
-        if self._replication is None:
-            return
-        try:
-            self._replication.report(flush, wants_reply=True)
-        except DatabaseGone as error:
-            _log.debug("report: %s", error)  # the reader sees the same and deals with it
-
-    def _releasable(self) -> Lsn:
-        settled = self.hub.history.settled
-        if self._replication is None or settled <= self._confirmed:
-            return LSN_ZERO
-        self._confirmed = settled
-        return settled
+            self.leader.report()
 
     async def _watch(self) -> None:
         clock = asyncio.get_running_loop().time
@@ -319,17 +207,14 @@ class Engine:
             self.hub.tick(clock())
             if self._listener is not None:
                 self._listener.sweep(clock())
+            if self.hub.sessions or len(self.hub.copies):
+                self.leader.need()
+            self.leader.rest()
 
     async def _settle(self) -> None:
-        # What has left the log is let go of in the slot once the database shows it to everybody.
         while True:
             await asyncio.sleep(limits.PROGRESS_S)
-            if not self.hub.history.has_unsettled or self._replication is None:
-                continue
-            try:
-                self.hub.history.settle(await self._database.snapshot())
-            except DatabaseError as error:
-                _log.debug("settle: %s", error)  # the next second is another chance
+            await self.leader.settle()
 
     # --- what connections ask ---
 
@@ -356,6 +241,7 @@ class Engine:
             is_authenticated=is_authenticated,
         )
         self.hub.open(session)
+        self.leader.need()
         return session
 
     def receive(self, session: ServerSession, payload: bytes) -> None:
@@ -378,6 +264,9 @@ class Engine:
         task = self._tasks.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+    def _ask(self) -> None:
+        self.leader.ask()
 
     def _schedule_turn(self) -> None:
         asyncio.get_running_loop().call_soon(self.hub.turn)

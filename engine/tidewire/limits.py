@@ -36,6 +36,15 @@ CONNECT_TIMEOUT_S: Final = 10.0
 # Creating a slot or publishing a table waits for older transactions of the application.
 OLDER_TRANSACTIONS_TIMEOUT_S: Final = 60.0
 
+# The horizon of a published table is forgotten when so many transactions have begun since: far more
+# than a log of LOG_BYTES holds, and far less than the 2^31 that a number of 32 bits can tell apart.
+HORIZON_XIDS: Final = 100_000_000
+
+# --- sleeping ---
+# Without clients for so long the connections to the database are closed: longer than a reload of a
+# page or a restart of a client, so that these find everything open.
+HIBERNATE_AFTER_S: Final = 60
+
 # --- the log ---
 # The window in which a client can catch up; the slot trails by it, and each START of the walsender
 # decodes it again (about 0.25 s per 100 MB), so it is also the budget of a restart.

@@ -12,11 +12,13 @@ from engine.tests.integration.live import Live, collect, eventually, following, 
 from tidewire import Client, SyncError
 from tidewire.core.model.lsn import parse_lsn
 from tidewire.core.protocol.frames import ShapeRequest
+from tidewire.core.wal.publishing import Publishing
 from tidewire.errors import ConfigError, DatabaseGone
 from tidewire.postgres.catalog import Catalog
 from tidewire.postgres.database import Database, connection_string
+from tidewire.postgres.publication import publication_name
 from tidewire.postgres.replication import Replication
-from tidewire.postgres.slot import ensure_slot, publication_name
+from tidewire.postgres.slot import ensure_slot
 
 pytestmark = pytest.mark.postgres
 
@@ -71,7 +73,7 @@ async def test_an_answer_that_timed_out_is_not_forgotten_when_the_client_asks_ag
     await live.execute("CREATE TABLE t (id int PRIMARY KEY)")
     database = Database(live.url)
     await ensure_slot(database, "again")
-    catalog = Catalog(database, "again", ())
+    catalog = Catalog(database, "again", (), Publishing())
     monkeypatch.setattr("tidewire.limits.OLDER_TRANSACTIONS_TIMEOUT_S", 0.3)
     async with await psycopg.AsyncConnection.connect(live.url) as writer:
         await writer.execute("INSERT INTO t VALUES (1)")
@@ -80,7 +82,7 @@ async def test_an_answer_that_timed_out_is_not_forgotten_when_the_client_asks_ag
                 await catalog.resolve(T)
         # Another process that finds the table published has to wait as well.
         with pytest.raises(DatabaseGone, match="open for long"):
-            await Catalog(database, "again", ()).resolve(T)
+            await Catalog(database, "again", (), Publishing()).resolve(T)
         await writer.commit()
     assert (await catalog.resolve(T)).is_new
     assert not (await catalog.resolve(T)).is_new

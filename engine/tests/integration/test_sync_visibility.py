@@ -155,8 +155,8 @@ async def test_commits_do_not_wait_for_the_engine_of_an_ordinary_role(
         await script(local, "SELECT pg_reload_conf()")
         async with ordinary.engine() as engine, Watched(engine.url) as client:
             t = await client.subscribe("t")
-            assert engine._replication is not None
-            assert engine._replication.is_trailing is not is_awaited
+            assert engine.leader.replication is not None
+            assert engine.leader.replication.is_trailing is not is_awaited
             async with asyncio.timeout(5):
                 await script(live, "UPDATE t SET n = n + 1")
             await eventually(lambda: engine.hub.history.progress > 0)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
+from tidewire.config import Config
 from tools.reference import HOME, PAGES
 
 
@@ -14,4 +17,4 @@ def test_a_reference_page_is_what_the_code_says(name: str) -> None:
 
 def test_every_setting_has_words() -> None:
     page = PAGES["configuration.md"]()
-    assert page.count("TIDEWIRE_") == 14
+    assert page.count("TIDEWIRE_") == len(fields(Config))

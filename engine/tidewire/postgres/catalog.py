@@ -14,10 +14,11 @@ from tidewire.core.model.lsn import Lsn, lower_past_header, parse_lsn
 from tidewire.core.protocol.frames import ShapeRequest
 from tidewire.core.shape.predicate import Predicate
 from tidewire.core.shape.shape import ShapeColumn, ShapeSpec
+from tidewire.core.wal.publishing import Publishing
 from tidewire.errors import DatabaseGone, SyncError
 from tidewire.postgres.condition import bind
 from tidewire.postgres.database import Connection, Database, query
-from tidewire.postgres.slot import publication_name
+from tidewire.postgres.publication import keep_horizons, publication_name
 
 _log = logging.getLogger("tidewire.catalog")
 _KINDS = {
@@ -46,8 +47,15 @@ class Resolved(NamedTuple):
 class Catalog:
     """Resolve the tables that clients ask for, and publish them when they are first asked for."""
 
-    def __init__(self, database: Database, deployment: str, allowed: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        deployment: str,
+        allowed: tuple[str, ...],
+        publishing: Publishing,
+    ) -> None:
         self._database = database
+        self._stream = publishing
         self._publication = publication_name(deployment)
         self._allowed = allowed
         self._publishing = asyncio.Lock()
@@ -122,13 +130,22 @@ class Catalog:
                 # Another process has published it: its xid has 32 bits, and lies in the past.
                 distance = (row["next"] - int(row["xmin"])) % (1 << 32)
                 return row["next"] - distance + 1, True
+            horizon = self._horizons[facts["oid"]] = await self._add_now(connection, facts)
+            await keep_horizons(connection, self._publication, self._stream)
+        return horizon, False
+
+    async def _add_now(self, connection: Connection, facts: dict[str, Any]) -> int:
+        # Whoever began before the publishing was committed may have written without it.
+        oid = int(facts["oid"])
+        self._stream.announce(oid)
+        try:
             await self._add(connection, facts)
-            # Whoever began before the publishing was committed may have written without it.
             cursor = await connection.execute(query("published"), {"publication": "", "oid": 0})
             row = await cursor.fetchone()
             assert row is not None
-        self._horizons[facts["oid"]] = row["next"]
-        return int(row["next"]), False
+            return self._stream.settle(oid, row["next"])
+        finally:
+            self._stream.withdraw(oid)
 
     async def _add(self, connection: Connection, facts: dict[str, Any]) -> None:
         statement = sql.SQL("ALTER PUBLICATION {} ADD TABLE {}").format(

@@ -127,6 +127,11 @@ class Database:
         async with self.connection() as connection:
             await connection.execute(query("flush"), {"lsn": format_lsn(position)})
 
+    async def rest(self) -> None:
+        """Close the connection as soon as nobody uses it; the next query opens another."""
+        async with self._lock:
+            await self.close()
+
     async def close(self) -> None:
         """Close the connection if there is one."""
         if self._connection is not None:

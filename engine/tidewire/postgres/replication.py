@@ -86,7 +86,7 @@ class Replication:
         self._received = LSN_ZERO
         self._is_streaming = False
         self._waiting: asyncio.Future[None] | None = None
-        self._broken: DatabaseGone | None = None
+        self._broken: Exception | None = None
         self._pause_s = 0.0
         self._drained_at = 0.0
         self.is_trailing = True
@@ -115,6 +115,10 @@ class Replication:
             self._pg.finish()
             self._pg = None
         self._is_streaming = False
+
+    def interrupt(self, error: Exception) -> None:
+        """Make `read` raise this, now or the next time."""
+        self._break(error)
 
     async def identify(self) -> Identity:
         """Ask which database this is."""
@@ -198,7 +202,7 @@ class Replication:
         if self._waiting is not None and silent_s > limits.SILENT_S:
             self._break(DatabaseGone(f"PostgreSQL said nothing for {silent_s:.0f} s"))
 
-    def _break(self, error: DatabaseGone) -> None:
+    def _break(self, error: Exception) -> None:
         self._broken = error
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)

@@ -1,9 +1,8 @@
-"""The replication slot and the publication of one deployment.
+"""The replication slot of one deployment.
 
-The publication lists tables, never all of them (that would break UPDATEs of the application on
-tables without a key), and exists before the slot: the decoder reads the catalog as of the WAL. A
-slot's name ends in a random token, so that a slot that was dropped and made again has another name,
-and with it another epoch.
+Its publication exists before it: the decoder reads the catalog as of the WAL. A slot's name ends in
+a random token, so that a slot that was dropped and made again has another name, and with it another
+epoch.
 """
 
 from __future__ import annotations
@@ -12,15 +11,22 @@ import hashlib
 import logging
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import psycopg
-from psycopg import sql
 
 from tidewire import limits
 from tidewire.core.model.lsn import Lsn, parse_lsn
 from tidewire.errors import DatabaseRefused
 from tidewire.postgres.database import Connection, Database, query, translate
+from tidewire.postgres.publication import (
+    create_publication,
+    drop_publication,
+    has_publication,
+    publication_name,
+    read_horizons,
+)
 
 _log = logging.getLogger("tidewire.slot")
 VERSION_OLDEST = 140000
@@ -34,11 +40,8 @@ class Slot:
     confirmed: Lsn
     horizon: int = 0
     """Of a new slot: transactions before this one may have been committed before it began."""
-
-
-def publication_name(deployment: str) -> str:
-    """Name the publication of a deployment."""
-    return f"tidewire_{deployment}"
+    horizons: Mapping[int, int] = field(default_factory=dict)
+    """Of a slot that was there: from which transactions on tables are in the stream."""
 
 
 def epoch_of(system_id: str, timeline: str, slot: str) -> str:
@@ -98,18 +101,18 @@ async def ensure_slot(database: Database, deployment: str) -> Slot:
 
 
 async def _ensure_locked(connection: Connection, deployment: str) -> Slot:
-    has_publication = await _has_publication(connection, deployment)
+    publication = publication_name(deployment)
+    is_published = await has_publication(connection, publication)
     for found in await _slots(connection, deployment):
-        if has_publication and not found["is_lost"]:
-            return Slot(str(found["name"]), parse_lsn(str(found["confirmed"])))
+        if is_published and not found["is_lost"]:
+            name = str(found["name"])
+            horizons = await read_horizons(connection, publication, name)
+            return Slot(name, parse_lsn(str(found["confirmed"])), horizons=horizons)
         # A slot older than its publication cannot be decoded, and a lost one has no WAL any more.
         _log.warning("slot %s is of no use any more: a new history begins", found["name"])
         await drop_slot(connection, str(found["name"]))
-    if not has_publication:
-        name = sql.Identifier(publication_name(deployment))
-        await connection.execute(
-            sql.SQL("CREATE PUBLICATION {} WITH (publish_via_partition_root = true)").format(name)
-        )
+    if not is_published:
+        await create_publication(connection, publication)
     return await _create_slot(connection, deployment)
 
 
@@ -174,10 +177,10 @@ async def teardown(database: Database, deployment: str) -> list[str]:
                 )
             await drop_slot(connection, str(found["name"]))
             dropped.append(f"slot {found['name']}")
-        if await _has_publication(connection, deployment):
-            name = publication_name(deployment)
-            await connection.execute(sql.SQL("DROP PUBLICATION {}").format(sql.Identifier(name)))
-            dropped.append(f"publication {name}")
+        publication = publication_name(deployment)
+        if await has_publication(connection, publication):
+            await drop_publication(connection, publication)
+            dropped.append(f"publication {publication}")
     return dropped
 
 
@@ -193,13 +196,6 @@ async def _slots(connection: Connection, deployment: str) -> list[dict[str, obje
     pattern = f"^tidewire_{re.escape(deployment)}_[0-9a-f]{{8}}$"
     cursor = await connection.execute(query("slot"), {"pattern": pattern})
     return [row for row in await cursor.fetchall() if row["is_here"]]
-
-
-async def _has_publication(connection: Connection, deployment: str) -> bool:
-    cursor = await connection.execute(
-        "SELECT 1 FROM pg_publication WHERE pubname = %s", [publication_name(deployment)]
-    )
-    return await cursor.fetchone() is not None
 
 
 def _lock_key(deployment: str) -> str:

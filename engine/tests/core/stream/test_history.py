@@ -1,18 +1,12 @@
 """The log keeps the newest commits, finds every reader, and never lies about what it lost.
 
-Method: the rules one by one, and a walk by chance beside a list that keeps everything and looks
-for the answer by walking over it.
+Method: the rules one by one; `test_history_model.py` walks by chance.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import pytest
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from engine.tests.core.wal.tables import chance
 from tidewire import limits
 from tidewire.core.model.lsn import LSN_ZERO, Lsn, Xid
 from tidewire.core.model.transaction import Transaction
@@ -104,6 +98,28 @@ def test_a_commit_as_old_as_the_window_is_still_kept(history: History) -> None:
     assert history.first == 0
     history.expire(limits.LOG_S + 0.5)
     assert history.first == 1
+
+
+def test_a_log_that_is_paused_does_not_grow_older(history: History) -> None:
+    history.pause(10.0)
+    history.expire(1e9)
+    assert history.first == 0
+    history.resume(1e9)
+    history.expire(1e9 - 10.0 + limits.LOG_S)
+    assert history.first == 0
+    history.append(commit(160), 1e9)
+    history.expire(1e9 + limits.LOG_S)
+    assert (history.first, history.next) == (3, 4)
+
+
+def test_what_is_shed_leaves_the_log_but_never_the_newest_commit(history: History) -> None:
+    history.shed(Lsn(109))
+    assert history.first == 0
+    history.shed(Lsn(110))
+    assert (history.first, history.floor) == (1, 110)
+    history.shed(Lsn(999))
+    assert (history.first, history.floor) == (2, 120)
+    History(FLOOR).shed(Lsn(999))
 
 
 def test_time_never_drops_the_newest_commit(history: History) -> None:
@@ -289,95 +305,3 @@ def test_a_snapshot_may_miss_what_was_committed_before_the_log_began(
     assert (log.unseen(snapshot) == []) is is_continued
     log.restart("epoch", FLOOR)
     assert log.unseen(snapshot) == []
-
-
-class Kept(NamedTuple):
-    transaction: Transaction
-    arrived: float
-    weight: int
-
-
-class HistoryAndList(RuleBasedStateMachine):
-    """The log beside a list of all commits that ever were; `dropped` of them are gone."""
-
-    BYTES, SECONDS = 3000, 10.0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.log = History(FLOOR, bytes_max=self.BYTES, seconds_max=self.SECONDS)
-        self.all: list[Kept] = []
-        self.dropped = 0
-        self.progress = int(FLOOR)
-        self.now = 0.0
-
-    @rule(gap=st.integers(1, 3), size=st.integers(0, 1500), rows=st.integers(0, 3))
-    def append(self, gap: int, size: int, rows: int) -> None:
-        end = self.all[-1].transaction.lsn if self.all else FLOOR
-        new = commit(end + gap, xid=len(self.all), size=size, rows=rows, spooled=size > 1000)
-        assert self.log.append(new, self.now) == len(self.all)
-        self.all.append(Kept(new, self.now, weight(new)))
-        self.progress = max(self.progress, new.lsn)
-        while len(self.left) > 1 and sum(kept.weight for kept in self.left) > self.BYTES:
-            self.dropped += 1
-
-    @rule(seconds=st.integers(1, 8))
-    def expire(self, seconds: int) -> None:
-        self.now += seconds
-        self.log.expire(self.now)
-        while len(self.left) > 1 and self.left[0].arrived + self.SECONDS < self.now:
-            self.dropped += 1
-
-    @rule(gap=st.integers(-2, 3))
-    def advance(self, gap: int) -> None:
-        self.log.advance(Lsn(self.progress + gap))
-        self.progress += max(0, gap)
-
-    @property
-    def left(self) -> list[Kept]:
-        return self.all[self.dropped :]
-
-    def seen_at(self, lsn: int) -> list[Transaction]:
-        return [kept.transaction for kept in self.all if kept.transaction.lsn <= lsn]
-
-    @property
-    def floor(self) -> int:
-        return self.all[self.dropped - 1].transaction.lsn if self.dropped else FLOOR
-
-    @invariant()
-    def it_keeps_the_same_commits_under_the_same_numbers(self) -> None:
-        assert (self.log.first, self.log.next) == (self.dropped, len(self.all))
-        assert self.log.bytes == sum(kept.weight for kept in self.left)
-        for number in range(self.dropped, len(self.all)):
-            assert self.log.at(number) is self.all[number].transaction
-
-    @invariant()
-    def it_knows_floor_progress_and_tag(self) -> None:
-        assert (self.log.floor, self.log.progress) == (self.floor, self.progress)
-        assert self.log.tag == (self.all[-1].transaction.tag if self.all else "")
-
-    @invariant()
-    def it_tells_every_reader_where_it_stands(self) -> None:
-        for number in range(self.dropped, len(self.all) + 1):
-            last = self.all[number - 1].transaction if number else None
-            assert self.log.before(number) == ((last.lsn, last.tag) if last else (FLOOR, ""))
-            is_tail = number == len(self.all)
-            told = self.progress if is_tail else self.all[number].transaction.lsn - 1
-            assert self.log.reached(number) == (told, last.tag if last else "")
-
-    @invariant()
-    def it_locates_every_position(self) -> None:
-        for lsn in range(FLOOR - 1, self.progress + 2):
-            seen = self.seen_at(lsn)
-            mark = seen[-1].tag if seen else ""
-            right, _ = places = self.log.locate(Lsn(lsn), mark), self.log.locate(Lsn(lsn), "?")
-            if lsn > self.progress:
-                assert {place for place, _ in places} == {Place.AHEAD}
-            elif lsn < self.floor:
-                assert {place for place, _ in places} == {Place.LOST}
-            else:
-                assert right == (Place.FOUND, len(seen))
-                assert places[1][0] is Place.FOREIGN
-
-
-TestHistoryAndList = HistoryAndList.TestCase
-TestHistoryAndList.settings = chance

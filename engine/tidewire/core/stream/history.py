@@ -71,6 +71,9 @@ class History:
         self._ends: list[Lsn] = []
         self._first = 0
         self._bytes = 0
+        self._paused_at: float | None = None
+        self._paused_s = 0.0
+        """Time that did not count."""
         self._progress = floor
         self._horizon = 0
         self._unsettled: deque[tuple[Lsn, Xid]] = deque()
@@ -171,7 +174,7 @@ class History:
         """Add a commit behind all others and return its number."""
         assert transaction.lsn > (self._ends[-1] if self._ends else self.floor), "commits in order"
         weight = _weight(transaction)
-        self._entries.append(_Entry(transaction, now, weight))
+        self._entries.append(_Entry(transaction, now - self._paused_s, weight))
         self._ends.append(transaction.lsn)
         self._bytes += weight
         self.advance(transaction.lsn)
@@ -182,13 +185,29 @@ class History:
         """Note that no further commit will end at or below this position."""
         self._progress = max(self._progress, progress)
 
+    def pause(self, now: float) -> None:
+        """Grow no older until `resume`: nobody reads, and nothing comes."""
+        self._paused_at = now
+
+    def resume(self, now: float) -> None:
+        """Go on where the log was when it was paused."""
+        assert self._paused_at is not None, "paused before"
+        self._paused_s += now - self._paused_at
+        self._paused_at = None
+
     def expire(self, now: float) -> None:
         """Drop commits that are older than the window."""
-        limit = now - self._seconds_max
+        if self._paused_at is not None:
+            return
+        limit = now - self._paused_s - self._seconds_max
         count = 0
         while count < len(self._entries) - 1 and self._entries[count].arrived < limit:
             count += 1
         self._drop(count)
+
+    def shed(self, below: Lsn) -> None:
+        """Drop commits that end at or below a position: the database cannot keep them so long."""
+        self._drop(min(bisect.bisect_right(self._ends, below), max(len(self._entries) - 1, 0)))
 
     def locate(self, lsn: Lsn, tag: str) -> tuple[Place, int]:
         """Find the number of the first commit behind a position that a client brings."""

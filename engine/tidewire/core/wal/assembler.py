@@ -28,6 +28,7 @@ from tidewire.core.wal.messages import (
     read_relation,
     read_type,
 )
+from tidewire.core.wal.publishing import Publishing
 from tidewire.core.wal.reader import Reader
 from tidewire.core.wal.values import TypeTable
 from tidewire.errors import DecodeError
@@ -91,10 +92,17 @@ class Assembler:
     """Feed it the messages of one replication connection, one by one."""
 
     def __init__(
-        self, spool: Spool, memory_bytes_max: int = limits.TRANSACTION_MEMORY_BYTES
+        self,
+        spool: Spool,
+        memory_bytes_max: int = limits.TRANSACTION_MEMORY_BYTES,
+        *,
+        publishing: Publishing | None = None,
     ) -> None:
         self._spool = spool
         self._memory_bytes_max = memory_bytes_max
+        self._publishing = publishing or Publishing()
+        self._absent: frozenset[int] = frozenset()
+        """Tables of which nothing counts that the open transaction did."""
         self._types = TypeTable()
         self._relations: dict[int, Relation] = {}
         self._begin: Begin | None = None
@@ -102,6 +110,7 @@ class Assembler:
         self._spooled: SpooledMessages | None = None
         self._size = 0
         self._count = 0
+        self._has_left_out = False
 
     @property
     def is_open(self) -> bool:
@@ -125,7 +134,9 @@ class Assembler:
                     continue
                 self._reject_row(message)
             elif kind == _COMMIT:
-                completed.append(self._commit(message))
+                transaction = self._commit(message)
+                if transaction.rows or not self._has_left_out:
+                    completed.append(transaction)
             else:
                 self._rare(message)
         return completed
@@ -137,6 +148,11 @@ class Assembler:
         raise DecodeError("Row", "relation", 1, f"relation {oid} was not announced")
 
     def _keep(self, relation: Relation, message: bytes) -> None:
+        if self._absent and relation.oid in self._absent:
+            assert self._begin is not None, "checked by the callers"
+            self._publishing.leave_out(relation.oid, self._begin.xid)
+            self._has_left_out = True
+            return
         self._size += len(message)
         self._count += 1
         if self._spooled is not None:
@@ -171,6 +187,7 @@ class Assembler:
         if self._begin is not None:
             raise DecodeError("Begin", "kind", 0, "the transaction before is not complete")
         self._begin = read_begin(message)
+        self._absent, self._has_left_out = self._publishing.absent(self._begin.xid), False
         self._rows, self._spooled, self._size, self._count = [], None, 0, 0
 
     def _learn_relation(self, message: bytes) -> None:
