@@ -50,6 +50,8 @@ class Config:
     """Tables that clients may follow; empty: any table, published when first asked for."""
     connections_max: int = limits.CONNECTIONS
     """Further connections are answered 503."""
+    wal_bytes_max: int = limits.WAL_BYTES
+    """Log that PostgreSQL may keep for us: beyond it all clients start over, not the disk."""
     hibernate_after_s: int = limits.HIBERNATE_AFTER_S
     """Without clients for so long nothing is open to the database; 0: never sleep."""
     spool_dir: str = ""
@@ -91,6 +93,8 @@ class Config:
             raise ConfigError("tokens: each should have 16 characters or more")
         if self.connections_max < 1:
             raise ConfigError("connections_max: should be 1 or more")
+        if self.wal_bytes_max < limits.WAL_BYTES_SMALLEST:
+            raise ConfigError(f"wal_bytes_max: should be {limits.WAL_BYTES_SMALLEST} or more")
         if self.hibernate_after_s < 0:
             raise ConfigError("hibernate_after_s: should be 0 (never) or more")
         _check_choice("log_level", self.log_level, get_args(LogLevel))

@@ -29,6 +29,7 @@ from tidewire.config import Config
 from tidewire.core.hub import Hub
 from tidewire.core.model.lsn import format_lsn
 from tidewire.core.session.server import ServerSession
+from tidewire.guard import Guard
 from tidewire.leader import Leader
 from tidewire.postgres.catalog import Catalog
 from tidewire.postgres.database import Database
@@ -86,11 +87,16 @@ class Engine:
             metrics=self.metrics,
             tell=self._progress.tell,
         )
+        self.guard = Guard(self.hub, self.leader, self._database, bytes_max=config.wal_bytes_max)
         self._snapshots = Snapshots(
             self.hub, open=lambda spec: TableSnapshot.open(config.database_url, spec)
         )
         catalog = self._catalog = Catalog(
-            self._database, config.deployment, config.tables, self.leader.publishing
+            self._database,
+            config.deployment,
+            config.tables,
+            self.leader.publishing,
+            self.leader.keep,
         )
         self._subscriptions = Subscriptions(
             self.hub, resolve=catalog.resolve, reach=self._progress.reach
@@ -126,8 +132,9 @@ class Engine:
             raise
         await self._tasks.__aenter__()
         self._serving = self._tasks.create_task(self._listener.run_until_stopped(), name="serve")
-        for work in (self.leader.run(), self._report(), self._watch(), self._settle()):
+        for work in (self.leader.run(), self._report(), self._settle(), self.guard.run()):
             self._start(work)
+        self._start(self._watch())
         _log.info("serving on %s", self.url)
         return self
 
@@ -184,6 +191,9 @@ class Engine:
             "confirmed": format_lsn(leader.confirmed),
             "floor": format_lsn(history.floor),
             "progress": format_lsn(history.progress),
+            "retained_bytes": self._retained_bytes(),
+            "retained_bytes_max": self.config.wal_bytes_max,
+            "held_by": self.guard.held_by,
             "log_commits": history.next - history.first,
             "log_bytes": history.bytes,
             "connections": len(self.hub.sessions),
@@ -265,6 +275,9 @@ class Engine:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
+    def _retained_bytes(self) -> int:
+        return self.guard.retained.total if self.guard.retained else 0
+
     def _ask(self) -> None:
         self.leader.ask()
 
@@ -279,4 +292,6 @@ class Engine:
         gauge("log_commits", "Commits in the log.", lambda: hub.history.next - hub.history.first)
         gauge("log_bytes", "Bytes that the log takes.", lambda: hub.history.bytes)
         gauge("progress_lsn", "Position up to which all is known.", lambda: hub.history.progress)
+        gauge("wal_retained_bytes", "Log that the slot keeps.", self._retained_bytes)
+        gauge("is_asleep", "1 while nobody is there.", lambda: self.leader.state == "asleep")
         gauge("is_ready", "1 when /ready says yes.", lambda: float(self.is_ready))

@@ -19,17 +19,20 @@ import random
 from collections.abc import Callable
 from typing import Literal
 
+from psycopg import errors
+
 from tidewire import limits
 from tidewire.config import Config
 from tidewire.core.hub import Hub
 from tidewire.core.model.lsn import LSN_ZERO, Lsn, format_lsn
 from tidewire.core.model.spool import Spool
+from tidewire.core.stream.history import Mark
 from tidewire.core.stream.rejoin import BrokenHistory, Rejoin
 from tidewire.core.wal.assembler import Assembler
 from tidewire.core.wal.publishing import Publishing
 from tidewire.errors import DatabaseError, DatabaseGone, DecodeError, SpoolError
-from tidewire.postgres.database import Database
-from tidewire.postgres.publication import publication_name
+from tidewire.postgres.database import Connection, Database
+from tidewire.postgres.publication import Notes, publication_name, write_notes
 from tidewire.postgres.replication import Identity, Replication
 from tidewire.postgres.slot import (
     Slot,
@@ -78,6 +81,10 @@ class Leader:
         self.slot: Slot | None = None
         self.confirmed = LSN_ZERO
         """Position that the slot was last told."""
+        self._notes = Notes("")
+        """What stands in the publication's comment."""
+        self._released = LSN_ZERO
+        """Position that the slot may move to."""
         self._replication: Replication | None = None
         self._catch_up_to = LSN_ZERO
         self._needed_at = 0.0
@@ -110,12 +117,36 @@ class Leader:
     async def settle(self) -> None:
         """Let go of what has left the log once the database shows it to everybody."""
         history = self._hub.history
-        if not history.has_unsettled or self._replication is None:
+        if self._replication is None:
             return
         try:
-            history.settle(await self._database.snapshot())
+            if history.has_unsettled:
+                history.settle(await self._database.snapshot())
+            released, quiet = history.settled, history.quiet
+            if released <= self._released or not self.is_ready:
+                return
+            if self._notes.quiet != quiet:
+                # Before the slot moves: behind it nobody could find out any more.
+                async with self._database.connection() as connection:
+                    await self._write(connection, quiet)
+            self._released = released
         except DatabaseError as error:
             _log.debug("settle: %s", error)  # the next second is another chance
+
+    async def keep(self, connection: Connection) -> None:
+        """Write down what `publishing` has learnt."""
+        await self._write(connection, self._notes.quiet)
+
+    async def _write(self, connection: Connection, quiet: Mark | None) -> None:
+        notes = Notes(self._notes.slot, dict(self.publishing.horizons), quiet)
+        try:
+            await write_notes(connection, publication_name(self._config.deployment), notes)
+        except errors.InsufficientPrivilege:
+            if self._notes.quiet is not None:
+                raise  # what stands there would become wrong
+            _log.debug("the publication is not ours: nothing is written down")
+        else:
+            self._notes = notes
 
     def need(self) -> None:
         """Note that somebody is there: wake up, and stay awake for a while."""
@@ -200,8 +231,12 @@ class Leader:
         self.slot = slot
         epoch = epoch_of(identity.system_id, identity.timeline, slot.name)
         if epoch != self._hub.epoch:
-            self._hub.restart(epoch, slot.confirmed, slot.horizon)
-            self.publishing.recall(slot.name, slot.horizons)
+            notes = self._notes = slot.notes
+            is_known = notes.quiet is not None and notes.quiet.lsn <= slot.confirmed
+            solid = notes.quiet if is_known else None
+            self._hub.restart(epoch, slot.confirmed, slot.horizon, solid=solid)
+            self.publishing.recall(notes.horizons)
+            self._released = slot.confirmed
 
     async def _follow(self, replication: Replication, rejoin: Rejoin) -> None:
         assembler = Assembler(self._spool, publishing=self.publishing)
@@ -264,8 +299,7 @@ class Leader:
             _log.debug("report: %s", error)  # the reader sees the same and deals with it
 
     def _releasable(self) -> Lsn:
-        settled = self._hub.history.settled
-        if self._replication is None or settled <= self.confirmed:
+        if self._replication is None or self._released <= self.confirmed:
             return LSN_ZERO
-        self.confirmed = settled
-        return settled
+        self.confirmed = self._released
+        return self._released

@@ -40,6 +40,26 @@ OLDER_TRANSACTIONS_TIMEOUT_S: Final = 60.0
 # than a log of LOG_BYTES holds, and far less than the 2^31 that a number of 32 bits can tell apart.
 HORIZON_XIDS: Final = 100_000_000
 
+# --- the log that PostgreSQL keeps for the slot ---
+# At this much the slot is dropped; at half of it the window gets smaller. Large enough for a bulk
+# load in one transaction, small against what fills a disk.
+WAL_BYTES: Final = 8192 * MIB
+# PostgreSQL keeps and recycles whole segments of 16 MiB: less than a few could not be held.
+WAL_BYTES_SMALLEST: Final = 64 * MIB
+# How often that is measured: a disk that takes 100 MB/s gains half a gigabyte meanwhile.
+GUARD_S: Final = 5.0
+# While nobody is there it is measured less often, the sooner the faster the log grows: a minute of
+# log at 60 MB/s still fits into half of the bound.
+GUARD_ASLEEP_S: Final = 10.0
+GUARD_ASLEEP_LONGEST_S: Final = 60.0
+# A transaction that is open for so long may be what keeps the slot from moving.
+HELD_S: Final = 10.0
+# After so much log without a commit of ours we commit something, or the slot could not move.
+HEARTBEAT_BYTES: Final = 16 * MIB
+# A slot moves over what a snapshot of running transactions covers; servers write one by themselves
+# every 15 s where something is written.
+STANDBY_SNAPSHOT_S: Final = 30.0
+
 # --- sleeping ---
 # Without clients for so long the connections to the database are closed: longer than a reload of a
 # page or a restart of a client, so that these find everything open.

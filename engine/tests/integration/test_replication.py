@@ -50,6 +50,10 @@ async def test_the_walsender_dies_while_we_are_busy_and_the_reader_learns_it(liv
     await database.close()
 
 
+async def keep_nothing(_: object) -> None:
+    """Write nothing down."""
+
+
 def report_often(replication: Replication) -> None:
     for _ in range(10):
         replication.report(wants_reply=True)
@@ -73,7 +77,7 @@ async def test_an_answer_that_timed_out_is_not_forgotten_when_the_client_asks_ag
     await live.execute("CREATE TABLE t (id int PRIMARY KEY)")
     database = Database(live.url)
     await ensure_slot(database, "again")
-    catalog = Catalog(database, "again", (), Publishing())
+    catalog = Catalog(database, "again", (), Publishing(), keep_nothing)
     monkeypatch.setattr("tidewire.limits.OLDER_TRANSACTIONS_TIMEOUT_S", 0.3)
     async with await psycopg.AsyncConnection.connect(live.url) as writer:
         await writer.execute("INSERT INTO t VALUES (1)")
@@ -82,7 +86,7 @@ async def test_an_answer_that_timed_out_is_not_forgotten_when_the_client_asks_ag
                 await catalog.resolve(T)
         # Another process that finds the table published has to wait as well.
         with pytest.raises(DatabaseGone, match="open for long"):
-            await Catalog(database, "again", (), Publishing()).resolve(T)
+            await Catalog(database, "again", (), Publishing(), keep_nothing).resolve(T)
         await writer.commit()
     assert (await catalog.resolve(T)).is_new
     assert not (await catalog.resolve(T)).is_new

@@ -35,7 +35,7 @@ from tidewire.core.session.server import ServerSession, State
 from tidewire.core.shape.index import ShapeIndex
 from tidewire.core.shape.shape import ShapeId, ShapeSpec
 from tidewire.core.stream.copy import Copy
-from tidewire.core.stream.history import History
+from tidewire.core.stream.history import History, Mark
 from tidewire.core.stream.splice import Snapshot
 from tidewire.errors import DecodeError, SpoolError
 
@@ -202,9 +202,11 @@ class Hub:
         self.history.advance(progress)
         self._note_progress()
 
-    def restart(self, epoch: str, floor: Lsn, horizon: int = 0) -> None:
+    def restart(
+        self, epoch: str, floor: Lsn, horizon: int = 0, *, solid: Mark | None = None
+    ) -> None:
         """Begin a new history: whatever clients have belongs to another one."""
-        self.history.restart(epoch, floor, horizon)
+        self.history.restart(epoch, floor, horizon, solid=solid)
         self._encoder.forget()
         self.copies.clear()
         for session in list(self.sessions):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import psycopg
@@ -18,7 +19,7 @@ from tidewire.core.wal.publishing import Publishing
 from tidewire.errors import DatabaseGone, SyncError
 from tidewire.postgres.condition import bind
 from tidewire.postgres.database import Connection, Database, query
-from tidewire.postgres.publication import keep_horizons, publication_name
+from tidewire.postgres.publication import publication_name
 
 _log = logging.getLogger("tidewire.catalog")
 _KINDS = {
@@ -45,7 +46,10 @@ class Resolved(NamedTuple):
 
 
 class Catalog:
-    """Resolve the tables that clients ask for, and publish them when they are first asked for."""
+    """Resolve the tables that clients ask for, and publish them when they are first asked for.
+
+    `keep` writes down what `publishing` has learnt.
+    """
 
     def __init__(
         self,
@@ -53,9 +57,11 @@ class Catalog:
         deployment: str,
         allowed: tuple[str, ...],
         publishing: Publishing,
+        keep: Callable[[Connection], Awaitable[None]],
     ) -> None:
         self._database = database
         self._stream = publishing
+        self._keep = keep
         self._publication = publication_name(deployment)
         self._allowed = allowed
         self._publishing = asyncio.Lock()
@@ -131,7 +137,7 @@ class Catalog:
                 distance = (row["next"] - int(row["xmin"])) % (1 << 32)
                 return row["next"] - distance + 1, True
             horizon = self._horizons[facts["oid"]] = await self._add_now(connection, facts)
-            await keep_horizons(connection, self._publication, self._stream)
+            await self._keep(connection)
         return horizon, False
 
     async def _add_now(self, connection: Connection, facts: dict[str, Any]) -> int:

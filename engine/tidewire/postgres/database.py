@@ -86,7 +86,11 @@ class Database:
         self._conninfo = connection_string(
             url,
             {"fallback_application_name": "tidewire"},
-            {"statement_timeout": f"{int(limits.QUERY_TIMEOUT_S * 1000)}"},
+            {
+                "statement_timeout": f"{int(limits.QUERY_TIMEOUT_S * 1000)}",
+                # What we write down is on this disk before we go on, and waits for no standby.
+                "synchronous_commit": "local",
+            },
         )
         self._connection: Connection | None = None
         self._lock = asyncio.Lock()

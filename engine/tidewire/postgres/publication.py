@@ -1,30 +1,27 @@
 """The publication of one deployment: which tables are in the stream, and since when.
 
 It lists tables, never all of them: that would break UPDATEs of the application on tables without a
-key. Its comment remembers the horizons of its tables (see `core.wal.publishing`) for the next
-process: only this deployment makes and reads it.
+key. In its comment stands what the next process has to know, bound to the name of a slot: a copy of
+the database elsewhere has another one.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-
 import msgspec
-import psycopg
 from psycopg import sql
 
-from tidewire.core.wal.publishing import Publishing
+from tidewire.core.stream.history import Mark
 from tidewire.postgres.database import Connection
 
-_log = logging.getLogger("tidewire.publication")
 
-
-class _Comment(msgspec.Struct):
-    """What the publication's comment says."""
+class Notes(msgspec.Struct, frozen=True):
+    """What the next process has to know of a slot."""
 
     slot: str
-    horizons: dict[int, int]
+    horizons: dict[int, int] = {}
+    """From which transactions on tables are in the stream (see `core.wal.publishing`)."""
+    quiet: Mark | None = None
+    """The last commit with rows before where the slot stands, if none is behind it."""
 
 
 def publication_name(deployment: str) -> str:
@@ -49,18 +46,18 @@ async def drop_publication(connection: Connection, name: str) -> None:
     await connection.execute(sql.SQL("DROP PUBLICATION {}").format(sql.Identifier(name)))
 
 
-async def keep_horizons(connection: Connection, name: str, publishing: Publishing) -> None:
-    """Write the horizons down; without them a restart may have to begin another history."""
-    comment = msgspec.json.encode(_Comment(publishing.history, dict(publishing.horizons)))
+async def write_notes(connection: Connection, name: str, notes: Notes) -> None:
+    """Write down what the next process has to know.
+
+    Raises psycopg.Error, also when the publication is not ours.
+    """
+    text = msgspec.json.encode(notes).decode()
     statement = sql.SQL("COMMENT ON PUBLICATION {} IS {}")
-    try:
-        await connection.execute(statement.format(sql.Identifier(name), comment.decode()))
-    except psycopg.errors.InsufficientPrivilege as error:
-        _log.debug("no comment: %s", error)
+    await connection.execute(statement.format(sql.Identifier(name), text))
 
 
-async def read_horizons(connection: Connection, name: str, slot: str) -> Mapping[int, int]:
-    """Read what was written down for a slot; nothing counts that was written for another."""
+async def read_notes(connection: Connection, name: str, slot: str) -> Notes:
+    """Read what was written down for a slot; what was written for another does not count."""
     cursor = await connection.execute(
         "SELECT obj_description(oid, 'pg_publication') AS comment FROM pg_publication"
         " WHERE pubname = %s",
@@ -68,7 +65,7 @@ async def read_horizons(connection: Connection, name: str, slot: str) -> Mapping
     )
     row = await cursor.fetchone()
     try:
-        comment = msgspec.json.decode((row and row["comment"]) or "", type=_Comment)
+        notes = msgspec.json.decode((row and row["comment"]) or "", type=Notes)
     except msgspec.DecodeError:
-        return {}  # somebody else's words, or none
-    return comment.horizons if comment.slot == slot else {}
+        return Notes(slot)  # somebody else's words, or none
+    return notes if notes.slot == slot else Notes(slot)

@@ -138,7 +138,7 @@ class Replication:
         assert (slot + publication).replace("_", "a").isalnum()
         command = (
             f'START_REPLICATION SLOT "{slot}" LOGICAL {format_lsn(after)} '
-            f"(proto_version '1', publication_names '{publication}')"
+            f"(proto_version '1', publication_names '{publication}', messages 'true')"
         )
         # Decoding starts from far back; the answer comes when the slot is ours.
         await self._execute(command.encode(), limits.OLDER_TRANSACTIONS_TIMEOUT_S)

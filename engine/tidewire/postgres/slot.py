@@ -7,12 +7,13 @@ epoch.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import logging
 import re
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import psycopg
 
@@ -21,11 +22,12 @@ from tidewire.core.model.lsn import Lsn, parse_lsn
 from tidewire.errors import DatabaseRefused
 from tidewire.postgres.database import Connection, Database, query, translate
 from tidewire.postgres.publication import (
+    Notes,
     create_publication,
     drop_publication,
     has_publication,
     publication_name,
-    read_horizons,
+    read_notes,
 )
 
 _log = logging.getLogger("tidewire.slot")
@@ -38,10 +40,10 @@ class Slot:
 
     name: str
     confirmed: Lsn
+    notes: Notes
+    """What an earlier process has written down for it."""
     horizon: int = 0
     """Of a new slot: transactions before this one may have been committed before it began."""
-    horizons: Mapping[int, int] = field(default_factory=dict)
-    """Of a slot that was there: from which transactions on tables are in the stream."""
 
 
 def epoch_of(system_id: str, timeline: str, slot: str) -> str:
@@ -106,8 +108,8 @@ async def _ensure_locked(connection: Connection, deployment: str) -> Slot:
     for found in await _slots(connection, deployment):
         if is_published and not found["is_lost"]:
             name = str(found["name"])
-            horizons = await read_horizons(connection, publication, name)
-            return Slot(name, parse_lsn(str(found["confirmed"])), horizons=horizons)
+            notes = await read_notes(connection, publication, name)
+            return Slot(name, parse_lsn(str(found["confirmed"])), notes)
         # A slot older than its publication cannot be decoded, and a lost one has no WAL any more.
         _log.warning("slot %s is of no use any more: a new history begins", found["name"])
         await drop_slot(connection, str(found["name"]))
@@ -139,7 +141,7 @@ async def _create_slot(connection: Connection, deployment: str) -> Slot:
     )
     next_ = await cursor.fetchone()
     assert next_ is not None
-    return Slot(name, parse_lsn(str(row["lsn"])), horizon=next_["next"])
+    return Slot(name, parse_lsn(str(row["lsn"])), Notes(name), horizon=next_["next"])
 
 
 async def _oldest(connection: Connection) -> str:
@@ -157,9 +159,16 @@ async def drop_slot(connection: Connection, name: str) -> None:
 
 
 async def discard_slot(database: Database, name: str) -> None:
-    """Drop a slot whose history does not continue ours."""
+    """Drop a slot whose history does not continue ours.
+
+    Raises DatabaseGone, DatabaseRefused when somebody uses it.
+    """
     async with database.connection() as connection:
-        await drop_slot(connection, name)
+        for wait_s in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6):
+            with contextlib.suppress(psycopg.errors.ObjectInUse):
+                return await drop_slot(connection, name)
+            await asyncio.sleep(wait_s)  # our own walsender has not noticed yet that we are gone
+        return await drop_slot(connection, name)
 
 
 async def teardown(database: Database, deployment: str) -> list[str]:

@@ -10,14 +10,14 @@ import pytest
 from tidewire import limits
 from tidewire.core.model.lsn import LSN_ZERO, Lsn, Xid
 from tidewire.core.model.transaction import Transaction
-from tidewire.core.stream.history import History, Place
+from tidewire.core.stream.history import History, Mark, Place
 from tidewire.core.stream.splice import Snapshot
 
 FLOOR = Lsn(100)
 
 
 def commit(
-    lsn: int, *, xid: int = 1, size: int = 0, rows: int = 0, spooled: bool = False
+    lsn: int, *, xid: int = 1, size: int = 0, rows: int = 1, spooled: bool = False
 ) -> Transaction:
     return Transaction(Lsn(lsn), Xid(xid), 0xA, (), size, rows, spooled)
 
@@ -120,6 +120,37 @@ def test_what_is_shed_leaves_the_log_but_never_the_newest_commit(history: Histor
     history.shed(Lsn(999))
     assert (history.first, history.floor) == (2, 120)
     History(FLOOR).shed(Lsn(999))
+
+
+def test_a_restarted_log_knows_who_has_missed_nothing_before_it() -> None:
+    log = History()
+    log.restart("epoch", Lsn(200), solid=Mark(Lsn(150), "b-2"))
+    assert log.quiet == Mark(Lsn(150), "b-2")
+    log.advance(Lsn(210))
+    for lsn in (150, 199, 200, 210):
+        assert log.locate(Lsn(lsn), "b-2") == (Place.FOUND, 0)
+        assert log.locate(Lsn(lsn), "")[0] is Place.FOREIGN
+    assert log.locate(Lsn(149), "b-2")[0] is Place.LOST
+    assert (log.tag, log.before(0)) == ("b-2", (200, "b-2"))
+    log.append(commit(220), 0.0)
+    assert log.quiet is None
+
+
+def test_commits_without_rows_leave_the_log_at_once_and_cost_nobody_anything() -> None:
+    log = History(FLOOR)
+    for lsn in (110, 120, 130):
+        log.append(commit(lsn, rows=0), 0.0)
+    log.append(commit(140, xid=140), 0.0)
+    log.append(commit(150, rows=0), 0.0)
+    log.expire(0.0)
+    assert (log.floor, log.newest, log.tag) == (130, 150, tag(140))
+    assert log.locate(FLOOR, "") == (Place.FOUND, 3)
+    log.expire(limits.LOG_S + 1)
+    assert (log.floor, log.quiet) == (140, None)
+    log.settle(Snapshot(999, 999))
+    assert log.quiet == Mark(Lsn(140), tag(140))
+    assert log.locate(Lsn(140), tag(140)) == (Place.FOUND, 4)
+    assert log.locate(Lsn(139), "")[0] is Place.LOST
 
 
 def test_time_never_drops_the_newest_commit(history: History) -> None:

@@ -11,13 +11,15 @@ from engine.tests.core.stream.test_history import FLOOR, commit, weight
 from engine.tests.core.wal.tables import chance
 from tidewire.core.model.lsn import Lsn
 from tidewire.core.model.transaction import Transaction
-from tidewire.core.stream.history import History, Place
+from tidewire.core.stream.history import History, Mark, Place
+from tidewire.core.stream.splice import Snapshot
 
 
 class Kept(NamedTuple):
     transaction: Transaction
     arrived: float
     weight: int
+    after: int
 
 
 class HistoryAndList(RuleBasedStateMachine):
@@ -35,10 +37,11 @@ class HistoryAndList(RuleBasedStateMachine):
 
     @rule(gap=st.integers(1, 3), size=st.integers(0, 1500), rows=st.integers(0, 3))
     def append(self, gap: int, size: int, rows: int) -> None:
-        end = self.all[-1].transaction.lsn if self.all else FLOOR
-        new = commit(end + gap, xid=len(self.all), size=size, rows=rows, spooled=size > 1000)
+        new = commit(
+            self.progress + gap, xid=len(self.all), size=size, rows=rows, spooled=size > 1000
+        )
         assert self.log.append(new, self.now) == len(self.all)
-        self.all.append(Kept(new, self.now, weight(new)))
+        self.all.append(Kept(new, self.now, weight(new), self.progress))
         self.progress = max(self.progress, new.lsn)
         while len(self.left) > 1 and sum(kept.weight for kept in self.left) > self.BYTES:
             self.dropped += 1
@@ -47,7 +50,9 @@ class HistoryAndList(RuleBasedStateMachine):
     def expire(self, seconds: int) -> None:
         self.now += seconds
         self.log.expire(self.now)
-        while len(self.left) > 1 and self.left[0].arrived + self.SECONDS < self.now:
+        while len(self.left) > 1 and (
+            not self.left[0].transaction.rows or self.left[0].arrived + self.SECONDS < self.now
+        ):
             self.dropped += 1
 
     @rule(seconds=st.integers(0, 30), is_ticking=st.booleans())
@@ -75,12 +80,19 @@ class HistoryAndList(RuleBasedStateMachine):
     def left(self) -> list[Kept]:
         return self.all[self.dropped :]
 
-    def seen_at(self, lsn: int) -> list[Transaction]:
-        return [kept.transaction for kept in self.all if kept.transaction.lsn <= lsn]
+    @staticmethod
+    def tag_of(seen: list[Kept]) -> str:
+        marks = [kept.transaction.tag for kept in seen if kept.transaction.rows]
+        return marks[-1] if marks else ""
+
+    @property
+    def solid(self) -> int:
+        gone = [kept.transaction for kept in self.all[: self.dropped]]
+        return max((each.lsn for each in gone if each.rows), default=FLOOR)
 
     @property
     def floor(self) -> int:
-        return self.all[self.dropped - 1].transaction.lsn if self.dropped else FLOOR
+        return self.left[0].after if self.dropped else FLOOR
 
     @invariant()
     def it_keeps_the_same_commits_under_the_same_numbers(self) -> None:
@@ -92,29 +104,41 @@ class HistoryAndList(RuleBasedStateMachine):
     @invariant()
     def it_knows_floor_progress_and_tag(self) -> None:
         assert (self.log.floor, self.log.progress) == (self.floor, self.progress)
-        assert self.log.tag == (self.all[-1].transaction.tag if self.all else "")
+        assert self.log.tag == self.tag_of(self.all)
 
     @invariant()
     def it_tells_every_reader_where_it_stands(self) -> None:
         for number in range(self.dropped, len(self.all) + 1):
             last = self.all[number - 1].transaction if number else None
-            assert self.log.before(number) == ((last.lsn, last.tag) if last else (FLOOR, ""))
+            mark = self.tag_of(self.all[:number])
+            seen = last.lsn if last and number > self.dropped else self.floor
+            assert self.log.before(number) == (seen, mark)
             is_tail = number == len(self.all)
             told = self.progress if is_tail else self.all[number].transaction.lsn - 1
-            assert self.log.reached(number) == (told, last.tag if last else "")
+            assert self.log.reached(number) == (told, mark)
+
+    @invariant()
+    def it_is_quiet_while_it_holds_no_rows(self) -> None:
+        is_quiet = not any(kept.transaction.rows for kept in self.left)
+        mark = Mark(Lsn(self.solid), self.tag_of(self.all[: self.dropped]))
+        assert self.log.quiet == (None if self.log.has_unsettled or not is_quiet else mark)
+
+    @rule()
+    def everybody_sees_everything(self) -> None:
+        self.log.settle(Snapshot(len(self.all), len(self.all)))
 
     @invariant()
     def it_locates_every_position(self) -> None:
         for lsn in range(FLOOR - 1, self.progress + 2):
-            seen = self.seen_at(lsn)
-            mark = seen[-1].tag if seen else ""
+            seen = [kept for kept in self.all if kept.transaction.lsn <= lsn]
+            mark = self.tag_of(seen)
             right, _ = places = self.log.locate(Lsn(lsn), mark), self.log.locate(Lsn(lsn), "?")
             if lsn > self.progress:
                 assert {place for place, _ in places} == {Place.AHEAD}
-            elif lsn < self.floor:
+            elif lsn < self.solid:
                 assert {place for place, _ in places} == {Place.LOST}
             else:
-                assert right == (Place.FOUND, len(seen))
+                assert right == (Place.FOUND, max(len(seen), self.dropped))
                 assert places[1][0] is Place.FOREIGN
 
 

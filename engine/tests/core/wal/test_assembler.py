@@ -233,6 +233,13 @@ def test_a_spool_without_room_is_told_upwards(room: int) -> None:
         machine.feed([begin(), USERS, ROW, commit()])
 
 
+def test_messages_of_the_application_are_not_rows() -> None:
+    message = b"M\1" + bytes(8) + b"prefix\0" + bytes(4)
+    heartbeat = assemble(begin(), message, commit())
+    assert (heartbeat.rows, rows(heartbeat)) == (0, [])
+    assert assembler().feed([message]) == []
+
+
 # --- what is misplaced ---
 
 
@@ -251,7 +258,7 @@ def test_a_spool_without_room_is_told_upwards(room: int) -> None:
         ([truncate([1])], ("Truncate", "kind", 0), "outside of any transaction"),
         ([USERS, truncate([1])], ("Truncate", "kind", 0), "outside of any transaction"),
         ([b""], ("Message", "kind", 0), "not of pgoutput"),
-        ([begin(), b"M\0"], ("Message", "kind", 0), "b'M' is not of pgoutput"),
+        ([begin(), b"S\0"], ("Message", "kind", 0), "b'S' is not of pgoutput"),
         ([b"S"], ("Message", "kind", 0), "not of pgoutput"),
     ],
 )

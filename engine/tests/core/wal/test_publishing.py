@@ -70,11 +70,10 @@ def test_a_publishing_that_failed_leaves_nothing_behind() -> None:
 
 def test_a_later_process_leaves_out_the_same() -> None:
     publishing = Publishing()
-    publishing.recall("slot", published(100).horizons)
-    assert publishing.history == "slot"
+    publishing.recall(published(100).horizons)
     assert streamed(publishing, 99, NEW_ROW) is None
     assert streamed(publishing, 100, NEW_ROW) == [NEW_ROW]
-    publishing.recall("another", {})
+    publishing.recall({})
     assert streamed(publishing, 99, NEW_ROW) == [NEW_ROW]
 
 

@@ -45,10 +45,21 @@ _COMMIT_OVERHEAD_BYTES = 500
 _ROW_OVERHEAD_BYTES = 120
 
 
+class Mark(NamedTuple):
+    """The last commit with rows that a position lies behind."""
+
+    lsn: Lsn
+    tag: str
+
+
 class _Entry(NamedTuple):
     transaction: Transaction
     arrived: float
     weight: int
+    tag: str
+    """Of the last commit up to this one that has rows: all that clients can know."""
+    after: Lsn
+    """Between the commit before and here there is none."""
 
 
 class History:
@@ -64,7 +75,9 @@ class History:
         self.epoch = ""
         """Names the history that all positions here belong to."""
         self.floor = floor
-        self._floor_tag = ""
+        """Where the log begins: the slot may move to here, and no further."""
+        self._solid = Mark(floor, "")
+        """Behind here nothing with rows was dropped: a client that is here has missed nothing."""
         self._bytes_max = bytes_max
         self._seconds_max = seconds_max
         self._entries: list[_Entry] = []
@@ -80,15 +93,18 @@ class History:
         """Dropped commits in order, from the first on that no snapshot has seen."""
         self._settled = floor
 
-    def restart(self, epoch: str, floor: Lsn, horizon: int = 0) -> None:
+    def restart(
+        self, epoch: str, floor: Lsn, horizon: int = 0, *, solid: Mark | None = None
+    ) -> None:
         """Begin another history, with nothing in it; its commits get new numbers.
 
         Transactions before `horizon` may have been committed before the log begins, and yet be
-        visible only later: a snapshot has to see them.
+        visible only later: a snapshot has to see them. `solid` is the last commit with rows before
+        the floor, where that is known.
         """
         self._horizon = horizon
         self._first = self.next
-        self.epoch, self.floor, self._floor_tag = epoch, floor, ""
+        self.epoch, self.floor, self._solid = epoch, floor, solid or Mark(floor, "")
         self._entries, self._ends, self._bytes = [], [], 0
         self._progress = self._settled = floor
         self._unsettled.clear()
@@ -115,13 +131,27 @@ class History:
 
     @property
     def tag(self) -> str:
-        """Tag of the last commit at or below `progress`."""
-        return self._entries[-1].transaction.tag if self._entries else self._floor_tag
+        """Tag of the last commit with rows at or below `progress`."""
+        return self._entries[-1].tag if self._entries else self._solid.tag
+
+    @property
+    def newest(self) -> Lsn:
+        """Position of the newest commit, or where the log begins."""
+        return self._ends[-1] if self._ends else self.floor
 
     @property
     def has_unsettled(self) -> bool:
         """Tell whether commits were dropped that may not be visible in the database yet."""
         return bool(self._unsettled)
+
+    @property
+    def quiet(self) -> Mark | None:
+        """The last commit with rows, if none is in the log and all are visible to everybody.
+
+        Then the log tells nobody where they are, unless this is remembered.
+        """
+        is_quiet = not self._unsettled and self.tag == self._solid.tag
+        return self._solid if is_quiet else None
 
     @property
     def settled(self) -> Lsn:
@@ -156,9 +186,9 @@ class History:
     def before(self, number: int) -> tuple[Lsn, str]:
         """Return position and tag of a reader that has seen all kept commits below `number`."""
         if number <= self._first:
-            return self.floor, self._floor_tag
-        transaction = self.at(number - 1)
-        return transaction.lsn, transaction.tag
+            return self.floor, self._solid.tag
+        entry = self._entries[number - 1 - self._first]
+        return entry.transaction.lsn, entry.tag
 
     def reached(self, number: int) -> tuple[Lsn, str]:
         """Return the last position, and its tag, at which such a reader has seen everything.
@@ -172,9 +202,10 @@ class History:
 
     def append(self, transaction: Transaction, now: float) -> int:
         """Add a commit behind all others and return its number."""
-        assert transaction.lsn > (self._ends[-1] if self._ends else self.floor), "commits in order"
+        assert transaction.lsn > self.newest, "commits in order"
         weight = _weight(transaction)
-        self._entries.append(_Entry(transaction, now - self._paused_s, weight))
+        tag = transaction.tag if transaction.rows else self.tag
+        self._entries.append(_Entry(transaction, now - self._paused_s, weight, tag, self._progress))
         self._ends.append(transaction.lsn)
         self._bytes += weight
         self.advance(transaction.lsn)
@@ -201,7 +232,10 @@ class History:
             return
         limit = now - self._paused_s - self._seconds_max
         count = 0
-        while count < len(self._entries) - 1 and self._entries[count].arrived < limit:
+        # A commit without rows is of use only to the slot, which may move to it at once.
+        while count < len(self._entries) - 1 and (
+            self._entries[count].arrived < limit or not self._entries[count].transaction.rows
+        ):
             count += 1
         self._drop(count)
 
@@ -213,7 +247,7 @@ class History:
         """Find the number of the first commit behind a position that a client brings."""
         if lsn > self._progress:
             return Place.AHEAD, 0
-        if lsn < self.floor:
+        if lsn < self._solid.lsn:
             return Place.LOST, 0
         number = self._first + bisect.bisect_right(self._ends, lsn)
         _, expected = self.before(number)
@@ -229,11 +263,13 @@ class History:
     def _drop(self, count: int) -> None:
         if not count:
             return
-        dropped = self._entries[count - 1].transaction
-        self.floor, self._floor_tag = dropped.lsn, dropped.tag
-        self._bytes -= sum(entry.weight for entry in self._entries[:count])
-        gone = (entry.transaction for entry in self._entries[:count])
+        dropped = self._entries[:count]
+        self.floor = self._entries[count].after  # the newest is never dropped
+        self._bytes -= sum(entry.weight for entry in dropped)
+        gone = [entry.transaction for entry in dropped]
         self._unsettled.extend((transaction.lsn, transaction.xid) for transaction in gone)
+        solid = (Mark(each.lsn, each.tag) for each in gone if each.rows)
+        self._solid = max(solid, default=self._solid)
         del self._entries[:count]
         del self._ends[:count]
         self._first += count

@@ -178,8 +178,8 @@ class Assembler:
                 self._types.learn(*read_type(message))
             case b"T":
                 self._add_truncate(message)
-            case b"O":
-                pass  # the origin of a transaction that another server replicated here
+            case b"O" | b"M":
+                pass  # where another server replicated it from; a message, ours for a heartbeat
             case _:
                 raise DecodeError("Message", "kind", 0, f"{kind!r} is not of pgoutput, version 1")
 

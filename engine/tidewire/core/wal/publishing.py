@@ -25,8 +25,6 @@ class Publishing:
     """
 
     def __init__(self) -> None:
-        self.history = ""
-        """Name of the slot that they belong to: a later one knows no older transactions."""
         self._horizons: dict[int, int] = {}
         self._announced: dict[int, Xid | None] = {}
         """Tables that are being published, with the youngest transaction that was left out."""
@@ -37,9 +35,8 @@ class Publishing:
         """The horizons of all tables that still matter."""
         return self._horizons
 
-    def recall(self, history: str, horizons: Mapping[int, int]) -> None:
-        """Take over what an earlier process has found for a slot."""
-        self.history = history
+    def recall(self, horizons: Mapping[int, int]) -> None:
+        """Take over what an earlier process has found for the same slot."""
         self._horizons = dict(horizons)
         self._newest = max(self._horizons.values(), default=0)
 
