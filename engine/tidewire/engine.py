@@ -64,8 +64,7 @@ class Engine:
         self.tokens = Tokens(config.tokens, is_open=config.dev)
         self.admission = Admission(config)
         self._database = Database(config.database_url)
-        folder = Path(config.spool_dir) if config.spool_dir else None
-        spool = FileSpool(folder, memory_bytes=limits.SPOOL_MEMORY_BYTES)
+        spool = _make_spool(config)
         self._progress = Progress(
             lambda: self.hub.history.progress,
             ask=self._ask,
@@ -87,7 +86,7 @@ class Engine:
             metrics=self.metrics,
             tell=self._progress.tell,
         )
-        self.guard = Guard(self.hub, self.leader, self._database, bytes_max=config.wal_bytes_max)
+        self.guard = Guard(self.hub, self.leader, self._database, config.wal_bytes_max)
         self._snapshots = Snapshots(
             self.hub, open=lambda spec: TableSnapshot.open(config.database_url, spec)
         )
@@ -295,3 +294,8 @@ class Engine:
         gauge("wal_retained_bytes", "Log that the slot keeps.", self._retained_bytes)
         gauge("is_asleep", "1 while nobody is there.", lambda: self.leader.state == "asleep")
         gauge("is_ready", "1 when /ready says yes.", lambda: float(self.is_ready))
+
+
+def _make_spool(config: Config) -> FileSpool:
+    folder = Path(config.spool_dir) if config.spool_dir else None
+    return FileSpool(folder, memory_bytes=limits.SPOOL_MEMORY_BYTES)

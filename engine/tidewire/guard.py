@@ -27,7 +27,7 @@ _MIB = 1024 * 1024
 class Guard:
     """The one task that measures what the slot costs."""
 
-    def __init__(self, hub: Hub, leader: Leader, database: Database, *, bytes_max: int) -> None:
+    def __init__(self, hub: Hub, leader: Leader, database: Database, bytes_max: int) -> None:
         self._hub = hub
         self._leader = leader
         self._database = database
