@@ -1,0 +1,363 @@
+"""A mounted engine serves as one with its own port does, by the fast path and by the fall-back.
+
+Method: every test runs on both ways, and on both loops; uvicorn is real, clients are bare sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+import websockets
+
+from engine.tests.integration.loop import on_loop, until
+from engine.tests.integration.mounting import FAST, PATH, Mounted, mounted
+from engine.tests.integration.mounting import WAYS as ALL_WAYS
+from engine.tests.integration.node import GUARDED, OPEN, TOKEN, follower
+from engine.tests.integration.peer import (
+    BINARY,
+    CLOSE,
+    HANDSHAKES,
+    PING,
+    TEXT,
+    Peer,
+    frame,
+    peer,
+)
+from tidewire import limits
+from tidewire.core.session.server import ServerSession
+from tidewire.server.scope import Application, Receive, Scope, Send
+
+BEARER = f"Authorization: Bearer {TOKEN}"
+SMALL = 4096
+WORDS = [f"{number}:".ljust(20_000, "w") for number in range(100)]
+ways = pytest.mark.parametrize("way", list(ALL_WAYS))
+
+
+async def status_of(
+    node: Mounted, *lines: str, base: str = "full", host: str = "localhost"
+) -> tuple[int, dict[str, str], bytes]:
+    async with peer(node.port) as client:
+        return await client.shake_hands(*lines, base=base, host=host, path=PATH)
+
+
+def from_elsewhere(app: Application) -> Application:
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "server": ("203.0.113.1", 443)}, receive, send)
+
+    return serve
+
+
+@contextlib.asynccontextmanager
+async def stuck(node: Mounted) -> AsyncIterator[tuple[Peer, ServerSession]]:
+    """Let a peer with a small buffer follow the table and then read nothing more."""
+    known = set(node.hub.sessions)
+    async with peer(node.port, receive_buffer_bytes=SMALL) as client:
+        assert (await client.shake_hands(path=PATH)).status == 101
+        await client.follow()
+        client.pause()
+        (session,) = set(node.hub.sessions) - known
+        yield client, session
+
+
+@ways
+@on_loop
+async def test_a_client_follows_through_an_application(way: str) -> None:
+    words = [*(f"word {number}" for number in range(50)), "é" * 40_000, "w" * 200, "v" * 70_000]
+    async with mounted(way) as node, follower(node, path=PATH) as client:
+        for word in words:
+            node.commit(word)
+        assert await client.words(len(words)) == words
+        assert node.calls == 1, "the application's middleware stands before us"
+
+
+@ways
+@on_loop
+async def test_the_fast_path_is_taken_exactly_where_it_is_named(way: str) -> None:
+    async with mounted(way) as node, follower(node, path=PATH):
+        (connection,) = node.server.server_state.connections
+        ours = type(connection).__module__.startswith("tidewire")
+        assert ours == (way == FAST)
+
+
+@ways
+@on_loop
+async def test_the_subprotocol_is_named_and_nothing_is_compressed_by_us(way: str) -> None:
+    async with mounted(way) as node:
+        _, headers, _ = await status_of(node)
+        assert headers["sec-websocket-protocol"] == "tidewire.v1"
+        assert "sec-websocket-extensions" not in headers
+
+
+@ways
+@on_loop
+async def test_the_same_handshakes_are_refused(way: str) -> None:
+    config = replace(GUARDED, allowed_hosts=("sync.example",), allowed_origins=("https://a.b",))
+    async with mounted(way, config) as node:
+        assert (await status_of(node, BEARER))[0] == 101
+        assert (await status_of(node, BEARER, host="sync.example"))[0] == 101
+        assert (await status_of(node, BEARER, "Origin: https://a.b"))[0] == 101
+        assert (await status_of(node, BEARER, host="evil.example"))[0] == 421
+        assert (await status_of(node, BEARER, "Origin: https://evil.example"))[0] == 403
+        status, headers, body = await status_of(node, "Authorization: Bearer wrong")
+        assert (status, headers["www-authenticate"]) == (401, "Bearer")
+        assert TOKEN.encode() not in body
+        for base in set(HANDSHAKES) - {"full"}:
+            assert (await status_of(node, BEARER, base=base))[0] in (400, 426), base
+        await until(lambda: node.count_sessions() == 0)
+        assert node.metrics.connections_refused._value.get() >= 5
+
+
+@ways
+@on_loop
+async def test_a_token_may_come_in_hello(way: str) -> None:
+    async with mounted(way, GUARDED) as node:
+        async with peer(node.port) as client:
+            assert (await client.shake_hands(path=PATH)).status == 101
+            await client.follow(token=TOKEN)
+        async with peer(node.port) as client:
+            assert (await client.shake_hands(path=f"{PATH}?token={TOKEN}")).status == 101
+            client.send({"type": "hello", "client": "a"})
+            assert await client.close_code() == 4401
+
+
+@ways
+@on_loop
+async def test_all_connections_are_taken(way: str) -> None:
+    async with mounted(way, replace(OPEN, connections_max=1)) as node:
+        async with follower(node, path=PATH):
+            status, headers, _ = await status_of(node)
+            assert status == 503
+            assert int(headers["retry-after"]) > 0
+        await until(lambda: node.count_sessions() == 0)
+        assert (await status_of(node))[0] == 101
+
+
+@ways
+@on_loop
+async def test_many_handshakes_at_once_do_not_pass_the_limit(way: str) -> None:
+    # Goal: between the judgement and the session nobody else gets in.
+    async with (
+        mounted(way, replace(OPEN, connections_max=3)) as node,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        clients = [await stack.enter_async_context(peer(node.port)) for _ in range(10)]
+        for client in clients:
+            client.ask(PATH, *HANDSHAKES["full"])
+        answers = sorted([(await client.answer()).status for client in clients])
+        assert answers == [101] * 3 + [503] * 7
+
+
+@ways
+@on_loop
+async def test_dev_serves_loopback_only(way: str) -> None:
+    # Method: what a server says of a connection that came in by a public address.
+    async with mounted(way, wrap=from_elsewhere) as node:
+        status, _, body = await status_of(node)
+        assert status == 403
+        assert b"TIDEWIRE_TOKENS" in body
+        async with peer(node.port) as client:
+            client.ask("/inner/health")
+            assert (await client.answer()).status == 403
+    async with mounted(way, GUARDED, wrap=from_elsewhere) as node:
+        assert (await status_of(node, BEARER))[0] == 101
+
+
+@ways
+@on_loop
+async def test_other_websockets_stay_the_applications(way: str) -> None:
+    async with mounted(way) as node, follower(node, path=PATH) as client:
+        async with websockets.connect(f"ws://127.0.0.1:{node.port}/echo") as socket:
+            for word in ("a", "b" * 100_000):
+                node.commit(word)
+                await socket.send(word)
+                assert await socket.recv() == word
+        assert socket.close_code == 1000
+        assert await client.words(2) == ["a", "b" * 100_000]
+        for path in ("/v1/sync", "/inner", "/inner/v1", "/inner/inner/v1/sync"):
+            with pytest.raises(websockets.exceptions.InvalidStatus):
+                await websockets.connect(f"ws://127.0.0.1:{node.port}{path}")
+
+
+@ways
+@on_loop
+async def test_http_is_served_below_the_mount(way: str) -> None:
+    async with mounted(way, GUARDED) as node, peer(node.port) as client:
+        expected = {"/health": 200, "/ready": 200, "/metrics": 401, "/v1/sync": 426, "/x": 404}
+        for path, status in expected.items():
+            client.ask(f"/inner{path}")
+            assert (await client.answer()).status == status, path
+        client.ask("/inner/v1/status", BEARER)
+        assert (await client.answer()).status == 200
+        client.ask("/health")
+        assert (await client.answer()).status == 404, "nothing of ours is beside the mount"
+
+
+@ways
+@on_loop
+async def test_frames_break_the_rules(way: str) -> None:
+    wrong = {
+        "binary": (frame(BINARY, b"{}"), 1003),
+        "no UTF-8": (frame(TEXT, b'"\xff"'), 1007),
+        "too big": (frame(TEXT, b'"' + b"x" * limits.INBOUND_FRAME_BYTES + b'"'), 1009),
+        "unknown opcode": (frame(3), 1002),
+        "not masked": (frame(TEXT, b"{}", is_masked=False), 1002),
+        "no hello": (frame(TEXT, b"{}"), 4400),
+    }
+    async with mounted(way) as node, follower(node, path=PATH) as bystander:
+        for name, (data, code) in wrong.items():
+            async with peer(node.port) as client:
+                assert (await client.shake_hands(path=PATH)).status == 101
+                client.write(data)
+                assert await client.close_code() == code, name
+        node.commit("undisturbed")
+        assert await bystander.words(1) == ["undisturbed"]
+        await until(lambda: node.count_sessions() == 1)
+
+
+@ways
+@on_loop
+async def test_a_client_floods(way: str) -> None:
+    async with mounted(way) as node, follower(node, path=PATH) as client:
+        client.send(*[{"type": "ping"}] * 1000)
+        assert await client.close_code() == 4429
+
+
+@ways
+@on_loop
+async def test_a_client_never_reads(way: str) -> None:
+    # Goal: it costs a bounded amount of memory and itself only, and is cut in the end.
+    async with (
+        mounted(way, send_buffer_bytes=SMALL) as node,
+        stuck(node) as (_, session),
+        follower(node, path=PATH) as bystander,
+    ):
+        for word in WORDS:
+            node.commit(word)
+            await asyncio.sleep(0)
+        assert await bystander.words(len(WORDS)) == WORDS
+        assert session.outbox.is_blocked
+        assert session.outbox.sent < 2 * 65_536 + limits.RELAY_BYTES + 4 * len(WORDS[0])
+        bystander.send({"type": "ping"})  # it lives in the future, too
+        await bystander.messages_until("pong")
+        now = asyncio.get_running_loop().time()
+        for each in node.hub.sessions:
+            each.hear(now + limits.STALLED_S)
+        node.pass_time(limits.STALLED_S + 1)
+        await until(lambda: node.closed_as("stalled") == 1, "it is cut")
+        node.commit("undisturbed")
+        assert await bystander.words(1) == ["undisturbed"]
+
+
+@ways
+@on_loop
+async def test_a_slow_client_falls_behind_and_catches_up(way: str) -> None:
+    async with (
+        mounted(way, send_buffer_bytes=SMALL) as node,
+        stuck(node) as (client, session),
+        follower(node, path=PATH) as bystander,
+    ):
+        for word in WORDS:
+            node.commit(word)
+            await asyncio.sleep(0)
+        assert await bystander.words(len(WORDS)) == WORDS
+        assert not session.is_live
+        client.resume()
+        assert await client.words(len(WORDS)) == WORDS
+        await until(lambda: session.is_live, "it has caught up")
+        node.commit("live again")
+        assert await client.words(1) == ["live again"]
+
+
+@ways
+@on_loop
+async def test_a_client_that_lives_is_not_taken_for_dead(way: str) -> None:
+    # Goal: silence of a client that answers pings is no death, whoever it is that pings.
+    async with mounted(way) as node, follower(node, path=PATH) as client:
+        (session,) = node.hub.sessions
+        node.pass_time(limits.HEARTBEAT_S + 1)
+        if way == FAST:
+            assert await client.frame() == (PING, b"")
+            session.hear(asyncio.get_running_loop().time() + limits.HEARTBEAT_S + 2)
+        node.pass_time(limits.HEARTBEAT_S + 1.5)
+        assert node.closed_as("dead") == 0
+        node.commit("alive")
+        assert await client.words(1) == ["alive"]
+
+
+@ways
+@on_loop
+async def test_the_server_stops_and_tells_everybody(way: str) -> None:
+    async with mounted(way) as node, contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(follower(node, path=PATH)) for _ in range(20)]
+        node.commit("the last words")
+        for client in clients:
+            assert await client.words(1) == ["the last words"]
+        node.server.should_exit = True
+        for client in clients:
+            assert await client.close_code() == 1012
+        await until(lambda: node.count_sessions() == 0)
+        assert node.closed_as("restart") == 20
+
+
+@ways
+@on_loop
+async def test_the_engine_stops_before_its_server(way: str) -> None:
+    # Goal: the lifespan ends while clients are there, as when an application stops only us.
+    async with mounted(way) as node, follower(node, path=PATH) as client:
+        node.commit("the last words")
+        node.mount.stop()
+        assert await client.words(1) == ["the last words"]
+        assert await client.close_code() == 1012
+        await until(lambda: node.count_sessions() == 0)
+
+
+@ways
+@on_loop
+async def test_a_deaf_client_does_not_hold_the_engine_up(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CLOSE_S", 0.2)
+    async with mounted(way) as node, follower(node, path=PATH) as deaf:
+        node.mount.stop()
+        assert (await deaf.frame())[0] == CLOSE  # and no answer
+        await until(lambda: node.count_sessions() == 0, "it is cut", timeout_s=2)
+
+
+@ways
+@on_loop
+async def test_a_client_leaves(way: str) -> None:
+    async with mounted(way) as node:
+        async with follower(node, path=PATH):
+            pass  # it is cut
+        await until(lambda: node.closed_as("lost") == 1)
+        async with follower(node, path=PATH) as client:
+            client.write(frame(CLOSE, (1000).to_bytes(2)))
+            assert await client.close_code() == 1000
+        await until(lambda: node.closed_as("normal") == 1)
+        assert not node.mount._open
+
+
+@on_loop
+async def test_a_client_talks_before_it_is_answered() -> None:
+    # RFC 6455, 4.1: it MUST wait. Method: the application takes its time, and the client none.
+    def dawdle(app: Application) -> Application:
+        async def later(scope: Scope, receive: Receive, send: Send) -> None:
+            await until(hasty.is_set, "the client has talked")
+            await app(scope, receive, send)
+
+        return later
+
+    hasty = asyncio.Event()
+    async with mounted(FAST, wrap=dawdle) as node, peer(node.port) as client:
+        client.ask(PATH, *HANDSHAKES["full"])
+        await until(lambda: node.server.server_state.tasks, "the application is called")
+        (connection,) = node.server.server_state.connections
+        client.send({"type": "hello", "client": "a"})
+        await until(lambda: getattr(connection, "_reads", 0) == 2, "it has come")
+        hasty.set()
+        assert await client.end() == b""
+        assert node.count_sessions() == 0
