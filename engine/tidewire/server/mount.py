@@ -48,21 +48,25 @@ class Mount:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # nothing but that somebody wants to connect
-        headers = headers_of(scope)
-        verdict = _EXPOSED if self._is_exposed(scope) else judge(self._node, headers)
         take_over: TakeOver | None = scope.get("extensions", {}).get(EXTENSION)
-        if verdict is not None:
-            note_refused(self._node, verdict.status)
-            await refuse(scope, send, verdict)
+        headers = headers_of(scope)
+        if self._is_exposed(scope):
+            await self._refuse(scope, send, _EXPOSED)
         elif take_over is not None:
             is_lost = asyncio.Event()
             connection = take_over(self._node, is_lost.set)
             with self._holding(connection):
                 await is_lost.wait()
+        elif verdict := judge(self._node, headers):
+            await self._refuse(scope, send, verdict)
         else:
             relay = Relay(self._node, headers, receive, send)
             with self._holding(relay):
                 await relay.run()
+
+    async def _refuse(self, scope: Scope, send: Send, verdict: Verdict) -> None:
+        note_refused(self._node, verdict.status)
+        await refuse(scope, send, verdict)
 
     @contextlib.contextmanager
     def _holding(self, connection: Connection | Relay) -> Generator[None, None, None]:
