@@ -20,14 +20,18 @@ from starlette.websockets import WebSocket
 
 from engine.tests.integration.loop import until
 from engine.tests.integration.node import OPEN, Node
+from engine.tests.integration.peer import Peer, peer
 from tidewire.asgi import FastPath
 from tidewire.config import Config
+from tidewire.core.session.server import ServerSession
 from tidewire.server.mount import Mount
 from tidewire.server.scope import Application, Receive, Scope, Send
 
 FAST, FALL_BACK = "fast", "fall-back"
 WAYS: dict[str, Any] = {FAST: FastPath, FALL_BACK: "auto"}
 PATH = "/inner/v1/sync"
+SMALL = 4096
+"""Bytes of socket buffers that are filled quickly."""
 Wrap: TypeAlias = Callable[[Application], Application]
 
 
@@ -104,3 +108,15 @@ async def mounted(
             node.mount.stop()
             await draining
     node.check_is_empty()
+
+
+@contextlib.asynccontextmanager
+async def stuck(node: Mounted) -> AsyncIterator[tuple[Peer, ServerSession]]:
+    """Let a peer with a small buffer follow the table and then read nothing more."""
+    known = set(node.hub.sessions)
+    async with peer(node.port, receive_buffer_bytes=SMALL) as client:
+        assert (await client.shake_hands(path=PATH)).status == 101
+        await client.follow()
+        client.pause()
+        (session,) = set(node.hub.sessions) - known
+        yield client, session
