@@ -50,7 +50,7 @@ def server() -> Iterator[EmbeddedPostgres]:
 
 def environ_of(url: str) -> dict[str, str]:
     settings = {"DATABASE_URL": url, "TIDEWIRE_DATABASE_URL": url, "TIDEWIRE_DEV": "1"}
-    return {**os.environ, **settings, "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, **settings}
 
 
 class Process:
@@ -60,7 +60,7 @@ class Process:
         self.lines: list[str] = []
         self._popen = subprocess.Popen(
             [sys.executable, *command],
-            env=environ,
+            env={**environ, "PYTHONUNBUFFERED": "1"},
             cwd=folder,
             text=True,
             stderr=subprocess.STDOUT,
@@ -137,6 +137,14 @@ async def test_fastapi_takes_orders_that_everybody_sees(live: Live, way: tuple[s
     command = (*UVICORN, "examples/fastapi", "app:app", *way)
     with running(*command, environ=environ_of(live.url)) as (process, port):
         await order_and_see(port, "rope")
+        follower = Process(
+            "examples/quickstart/follow.py",
+            environ={**os.environ, "TIDEWIRE_URL": f"ws://127.0.0.1:{port}/sync/v1/sync"},
+        )
+        await asyncio.to_thread(follower.wait_for, "following public.orders .* with 1 rows")
+        await order_and_see(port, "anchor")
+        await asyncio.to_thread(follower.wait_for, "insert .*'anchor'")
+        await asyncio.to_thread(follower.stop)
         assert ask(f"http://127.0.0.1:{port}/sync/ready") == (200, "ready\n")
         assert ask(f"http://127.0.0.1:{port}/ready")[0] == 404, "the application's own paths"
         async with greeted(port) as guest:

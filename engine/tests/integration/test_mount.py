@@ -27,7 +27,8 @@ from engine.tests.integration.peer import (
     peer,
 )
 from tidewire import limits
-from tidewire.server.relay import Relay
+from tidewire.server.admission import Verdict
+from tidewire.server.relay import Relay, refuse
 from tidewire.server.scope import Application, Receive, Scope, Send
 
 BEARER = f"Authorization: Bearer {TOKEN}"
@@ -239,6 +240,18 @@ async def test_silence_is_no_death_where_only_the_server_sees_pongs(
         await until(watch)
         node.commit("alive")
         assert await client.words(1) == ["alive"]
+
+
+@on_loop
+async def test_a_server_cannot_answer_a_handshake_with_a_status() -> None:
+    # Method: the extension is not there, so what is left is the refusal of ASGI itself.
+    sent: list[Mapping[str, Any]] = []
+
+    async def send(event: Mapping[str, Any]) -> None:
+        sent.append(event)
+
+    await refuse({"type": "websocket"}, send, Verdict(401, "no"))
+    assert [event["type"] for event in sent] == ["websocket.close"]
 
 
 @on_loop

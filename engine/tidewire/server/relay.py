@@ -1,8 +1,8 @@
 """The fall-back of a mounted engine: one WebSocket through ASGI's `receive` and `send`.
 
 It works with every ASGI server. What the server does by itself we cannot see: it pings the client,
-cuts frames together and may compress them. Frames of the session are taken apart again, since the
-server makes its own.
+joins fragments and may compress what we send. Frames of the session are taken apart again, since
+the server makes its own.
 
 What `send` has not taken yet waits here. Beyond RELAY_BYTES the session stops at its cursor, as it
 does when a socket is full.
@@ -56,7 +56,6 @@ class Relay:
     async def run(self) -> None:
         """Accept the connection, and serve until it is gone."""
         try:
-            await self._send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = [tasks.create_task(self._read()), tasks.create_task(self._drain())]
         finally:
@@ -118,6 +117,7 @@ class Relay:
             self._node.stall(self._session, True)
 
     async def _drain(self) -> None:
+        await self._tell({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
         while self._frames or self._closing is None:
             await self._has_output.wait()
             self._has_output.clear()
