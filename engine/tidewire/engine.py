@@ -4,7 +4,7 @@
 
     replicate   stream -> assembler -> hub -> sockets     (the walk of a commit)
     report      tells the walsender that we live, and how far its slot may move
-    serve       the one port
+    serve       the one port, or none where the engine is mounted in an application
     watch       once a second: what is due
     settle      once a second: may the slot let go of what has left the log?
     copies      one task for each table that is copied now
@@ -41,6 +41,7 @@ from tidewire.progress import Progress
 from tidewire.server.admission import Admission
 from tidewire.server.app import App
 from tidewire.server.auth import Tokens
+from tidewire.server.front import Front, MakeFront
 from tidewire.server.listener import Listener
 from tidewire.snapshots import Snapshots
 from tidewire.spool.file import FileSpool
@@ -53,11 +54,14 @@ _log = logging.getLogger("tidewire.engine")
 class Engine:
     """A node: `async with Engine(config) as engine` serves until the block is left.
 
-    Raises ConfigError, DatabaseRefused or DatabaseGone when it cannot start. Once started it
-    outlives every failure of PostgreSQL.
+    Connections come through the front, which is a port of its own if no other is given. Raises
+    ConfigError, DatabaseRefused or DatabaseGone when it cannot start. Once started it outlives
+    every failure of PostgreSQL.
     """
 
-    def __init__(self, config: Config, *, page: bytes | None = None) -> None:
+    def __init__(
+        self, config: Config, *, page: bytes | None = None, front: MakeFront = Listener
+    ) -> None:
         config.check_complete()
         self.config = config
         self.metrics = Metrics()
@@ -100,10 +104,8 @@ class Engine:
         self._subscriptions = Subscriptions(
             self.hub, resolve=catalog.resolve, reach=self._progress.reach
         )
-        app = self._make_app(page)
-        self._make_listener: Callable[[], Listener] = lambda: Listener(config, app, self)
-        self._listener: Listener | None = None
-        self._started_at = time.monotonic()
+        self._make_front: Callable[[], Front] = lambda: front(config, self._make_app(page), self)
+        self._front: Front | None = None
         self._tasks = asyncio.TaskGroup()
         self._background: set[asyncio.Task[None]] = set()
         self._expose()
@@ -122,19 +124,20 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         """Check the database, bind the port and start all tasks."""
+        self._started_at = time.monotonic()
         try:
             await check_server(self._database)
             await self.leader.name_history()
-            self._listener = self._make_listener()
+            self._front = self._make_front()
         except BaseException:
             await self._database.close()
             raise
         await self._tasks.__aenter__()
-        self._serving = self._tasks.create_task(self._listener.run_until_stopped(), name="serve")
+        self._serving = self._tasks.create_task(self._front.run_until_stopped(), name="serve")
         for work in (self.leader.run(), self._report(), self._settle(), self.guard.run()):
             self._start(work)
         self._start(self._watch())
-        _log.info("serving on %s", self.url)
+        _log.info("serving on %s", self._front.url or "the port of an application")
         return self
 
     async def __aexit__(
@@ -144,8 +147,8 @@ class Engine:
         traceback: TracebackType | None,
     ) -> None:
         """Stop in the order that the module names."""
-        assert self._listener is not None
-        self._listener.should_exit = True
+        assert self._front is not None
+        self._front.stop()
         try:
             await asyncio.wait([self._serving])
             for task in self._background:
@@ -157,20 +160,14 @@ class Engine:
     @property
     def url(self) -> str:
         """Where clients connect."""
-        scheme = "wss" if self.config.tls_certificate else "ws"
-        return f"{scheme}://{self._authority}/v1/sync"
+        url = self._front and self._front.url
+        assert url, "the engine runs, on a port of its own"
+        return url
 
     @property
     def page_url(self) -> str:
         """Where a browser goes."""
-        scheme = "https" if self.config.tls_certificate else "http"
-        return f"{scheme}://{self._authority}/"
-
-    @property
-    def _authority(self) -> str:
-        assert self._listener is not None, "the engine runs"
-        host, _ = self.config.address
-        return f"[{host}]:{self._listener.port}" if ":" in host else f"{host}:{self._listener.port}"
+        return self.url.replace("ws", "http", 1).removesuffix("v1/sync")
 
     @property
     def is_ready(self) -> bool:
@@ -214,8 +211,8 @@ class Engine:
         while True:
             await asyncio.sleep(limits.PROGRESS_S)
             self.hub.tick(clock())
-            if self._listener is not None:
-                self._listener.sweep(clock())
+            if self._front is not None:
+                self._front.sweep(clock())
             if self.hub.sessions or len(self.hub.copies):
                 self.leader.need()
             self.leader.rest()

@@ -100,6 +100,9 @@ WINDOW_MARK_BYTES: Final = 32 * KIB
 # What the transport may hold before its session waits at its cursor: nothing, the kernel's buffer
 # is enough. It also makes uvloop write at once instead of at the end of its turn.
 SOCKET_BUFFER_BYTES: Final = 0
+# What another ASGI server, in which we are mounted, has not taken from us before the session waits
+# at its cursor: several commits, so that a live client stays live.
+RELAY_BYTES: Final = 64 * KIB
 # One frame of a client: subscriptions and mutations are small.
 INBOUND_FRAME_BYTES: Final = 1 * MIB
 # Frames of a client: sustained rate and burst; beyond that the connection is closed.

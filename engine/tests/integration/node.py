@@ -52,9 +52,8 @@ GUARDED = Config(listen="127.0.0.1:0", tokens=(TOKEN,))
 class Node:
     """What connections see of an engine, and what a database would make of it."""
 
-    def __init__(
-        self, config: Config = OPEN, *, wrap: Callable[[App], object] | None = None
-    ) -> None:
+    def __init__(self, config: Config = OPEN) -> None:
+        self.config = config
         self.admission = Admission(config)
         self.tokens = Tokens(config.tokens, is_open=config.dev)
         self.metrics = Metrics()
@@ -73,7 +72,7 @@ class Node:
         self._assembler.feed(pgoutput.transaction_messages(0x80, [RELATION]))
         self._lsn = 0x100
         self._made = 0
-        app = App(
+        self.app = App(
             self.admission,
             self.tokens,
             is_ready=lambda: self.is_ready,
@@ -81,9 +80,13 @@ class Node:
             metrics=self.metrics.exposition,
         )
         self.metrics.gauge("connections", "Open now.", self.count_sessions)
-        self.listener = Listener(config, cast("App", wrap(app) if wrap else app), self)
+
+    def listen(self, wrap: Callable[[App], object] | None = None) -> None:
+        """Take a port."""
+        app = wrap(self.app) if wrap else self.app
+        self.listener = Listener(self.config, cast("App", app), self)
         self.port = self.listener.port
-        self.url = f"{'wss' if config.tls_key else 'ws'}://127.0.0.1:{self.port}{PATH}"
+        self.url = f"{'wss' if self.config.tls_key else 'ws'}://127.0.0.1:{self.port}{PATH}"
 
     def count_sessions(self) -> int:
         """Count the sessions."""
@@ -154,6 +157,13 @@ class Node:
         """Do what is due after so many seconds from now."""
         self.hub.tick(self._loop.time() + seconds)
 
+    def check_is_empty(self) -> None:
+        """Make sure that nothing is left of any client."""
+        assert self.count_sessions() == 0, "a session outlived its socket"
+        self.pass_time(0)
+        self.pass_time(limits.COPY_KEEP_S + 1)
+        assert len(self.hub.index) == 0, "a shape outlived its subscribers"
+
     def closed_as(self, reason: str) -> float:
         """Count the connections that were closed for a reason."""
         return float(self.metrics.connections_closed.labels(reason)._value.get())
@@ -167,7 +177,8 @@ async def running(
     send_buffer_bytes: int | None = None,
 ) -> AsyncIterator[Node]:
     """Serve until the block is left; by then every session has to be freed."""
-    node = Node(config, wrap=wrap)
+    node = Node(config)
+    node.listen(wrap)
     if send_buffer_bytes is not None:  # accepted sockets inherit it
         node.listener._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
     async with asyncio.TaskGroup() as tasks:
@@ -179,16 +190,13 @@ async def running(
         finally:
             node.listener.should_exit = True
             await asyncio.wait([serving])
-    assert node.count_sessions() == 0, "a session outlived its socket"
-    node.pass_time(0)
-    node.pass_time(limits.COPY_KEEP_S + 1)
-    assert len(node.hub.index) == 0, "a shape outlived its subscribers"
+    node.check_is_empty()
 
 
 @contextlib.asynccontextmanager
-async def follower(node: Node, *ids: str) -> AsyncIterator[Peer]:
+async def follower(node: Node, *ids: str, path: str = PATH) -> AsyncIterator[Peer]:
     """Connect a peer that follows the table."""
     async with peer(node.port) as client:
-        assert (await client.shake_hands()).status == 101
+        assert (await client.shake_hands(path=path)).status == 101
         await client.follow(*ids)
         yield client

@@ -139,6 +139,20 @@ def test_a_role_without_the_privilege_is_refused_with_the_remedy(server: Embedde
 
 
 @pytest.mark.postgres
+def test_a_role_has_its_privilege_as_amazon_gives_it(server: EmbeddedPostgres) -> None:
+    # Goal: the next thing that is missing is told, as the stream itself only works over there.
+    with database(server) as live, psycopg.connect(live.url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE rds_replication")
+        connection.execute("CREATE ROLE app LOGIN PASSWORD 'p' IN ROLE rds_replication")
+        try:
+            url = re.sub(r"//[^@]+@", "//app:p@", live.url)
+            done = tidewire("serve", "--dev", "--database-url", url)
+        finally:
+            connection.execute("DROP ROLE app, rds_replication")
+    assert "may not make a publication" in done.stderr
+
+
+@pytest.mark.postgres
 def test_a_port_that_is_taken_is_named(node: tuple[Live, str]) -> None:
     live, url = node
     listen = url.removeprefix("ws://").partition("/")[0]

@@ -16,7 +16,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from engine.tests.integration.loop import on_loop, until
 from engine.tests.integration.node import follower, running
 from engine.tests.integration.peer import PING, PONG, TEXT, frame, peer
-from tidewire.server.app import App, Receive, Scope, Send
+from tidewire.server.app import App
+from tidewire.server.scope import Receive, Scope, Send
 
 
 def with_echo(app: App) -> Callable[[Scope, Receive, Send], Awaitable[None]]:

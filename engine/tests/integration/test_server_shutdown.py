@@ -114,10 +114,10 @@ async def test_a_client_library_comes_back_after_the_restart() -> None:
 async def test_the_port_is_taken() -> None:
     async with running() as node:
         with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{node.port}: .*in use"):
-            Node(Config(listen=f"127.0.0.1:{node.port}", dev=True))
+            Node(Config(listen=f"127.0.0.1:{node.port}", dev=True)).listen()
 
 
 @on_loop
 async def test_the_address_is_not_ours() -> None:
     with pytest.raises(ConfigError, match=r"cannot listen on 203\.0\.113\.1:0"):
-        Node(Config(listen="203.0.113.1:0", tokens=("x" * 16,)))
+        Node(Config(listen="203.0.113.1:0", tokens=("x" * 16,))).listen()

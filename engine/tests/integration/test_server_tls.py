@@ -137,5 +137,6 @@ async def test_the_certificate_stands_where_the_key_should(keys: Path) -> None:
 async def start_and_stop(config: Config) -> None:
     """Run a listener to its end, whichever of its steps finds the fault."""
     node = Node(config)
+    node.listen()
     node.listener.should_exit = True
     await node.listener.run_until_stopped()

@@ -15,11 +15,14 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import tidewire
+import tidewire.asgi
 
 ENGINE = Path(__file__).resolve().parents[2]
 
 # What a program that only wants our types must not pay for.
 SHELLS = {"prometheus_client", "psycopg", "redis", "typer", "uvicorn", "websockets"}
+# What only an application may bring along.
+FRAMEWORKS = {"django", "fastapi", "hypercorn", "sqlalchemy", "starlette"}
 
 
 def undocumented(name: str, value: object) -> bool:
@@ -64,6 +67,11 @@ def test_the_surface_is_sorted_importable_and_documented() -> None:
 
 def test_importing_the_package_loads_no_shell() -> None:
     assert loaded_by("import tidewire") & SHELLS == set()
+
+
+def test_mounting_loads_no_framework() -> None:
+    assert surface_faults(tidewire.asgi) == []
+    assert loaded_by("import tidewire.asgi") & FRAMEWORKS == set()
 
 
 def test_a_loaded_shell_would_be_seen() -> None:

@@ -42,6 +42,7 @@ _BUSY_PER_S = 15_000
 _FILL_S = 0.001
 # These will not pass by themselves: the slot is gone, or its WAL is (manual, appendix A).
 _SLOT_LOST = ("42704", "55000")
+_SLOT_IN_USE = "55006"
 
 
 class SlotLost(DatabaseGone):
@@ -344,6 +345,11 @@ def _failure(result: pq.abc.PGresult) -> DatabaseGone:
     sqlstate = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
     if sqlstate in _SLOT_LOST:
         return SlotLost(text)
+    if sqlstate == _SLOT_IN_USE:
+        text += (
+            ": another node of this deployment has it, and this one serves nobody until that ends; "
+            "an application that mounts tidewire should have one worker"
+        )
     return DatabaseGone(text)
 
 

@@ -40,12 +40,11 @@ class Admission:
         name = _host_name(host or "")
         if not self._is_ours(name):
             return Verdict(
-                421, f"this server is not known as {name!r}; start it with --allow-host to add it"
+                421, f"this server is not known as {name!r}; add it to allowed_hosts (--allow-host)"
             )
         if origin is not None and not self._may_ask(origin.lower(), name):
-            return Verdict(
-                403, f"pages of {origin!r} may not connect; start with --allow-origin to add it"
-            )
+            text = f"pages of {origin!r} may not connect; add it to allowed_origins"
+            return Verdict(403, f"{text} (--allow-origin)")
         return None
 
     def judge_count(self, connections: int) -> Verdict | None:

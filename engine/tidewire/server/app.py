@@ -5,18 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 from tidewire import telemetry
 from tidewire.server.admission import Admission
 from tidewire.server.auth import Tokens
-
-Scope: TypeAlias = Mapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+from tidewire.server.scope import Receive, Scope, Send, headers_of, path_of
 
 
 class Reply(NamedTuple):
@@ -80,41 +77,40 @@ class App:
             await receive()
             await send({"type": "websocket.close", "code": 1000})
             return
-        reply = self._answer(scope)
-        headers = [
-            (b"content-type", reply.content_type.encode()),
-            (b"content-length", str(len(reply.body)).encode()),
-            (b"cache-control", b"no-store"),
-            (b"x-content-type-options", b"nosniff"),
-            (b"content-security-policy", _PAGE_POLICY.encode()),
-        ]
-        if reply.status == 401:
-            headers.append((b"www-authenticate", b"Bearer"))
-        if reply.status == 405:
-            headers.append((b"allow", b"GET, HEAD"))
-        if reply.status == 426:
-            headers.append((b"upgrade", b"websocket"))
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        body = b"" if scope["method"] == "HEAD" else reply.body
-        await send({"type": "http.response.body", "body": body})
+        await answer(scope, send, self._answer(scope))
 
     def _answer(self, scope: Scope) -> Reply:
-        headers: dict[bytes, str] = {}
-        for name, value in scope["headers"]:
-            # A header that comes twice is one list (RFC 9110, 5.3), and no list is a sound Host.
-            before = headers.get(name)
-            text_ = value.decode("latin-1")
-            headers[name] = text_ if before is None else f"{before}, {text_}"
-        if verdict := self._admission.judge(headers.get(b"host"), headers.get(b"origin")):
+        headers = headers_of(scope)
+        if verdict := self._admission.judge(headers.get("host"), headers.get("origin")):
             return text(verdict.status, verdict.text)
-        path = scope["path"]
+        path = path_of(scope)
         handler = self._open.get(path) or self._guarded.get(path)
         if handler is None:
             known = ", ".join(sorted({*self._open, *self._guarded}))
             return text(404, f"there is nothing at this path; known: {known}")
         if scope["method"] not in ("GET", "HEAD"):
             return text(405, "only GET and HEAD")
-        authorization = headers.get(b"authorization")
+        authorization = headers.get("authorization")
         if path in self._guarded and not self._tokens.admit_header(authorization):
             return text(401, "a valid bearer token is needed: Authorization: Bearer ...")
         return handler()
+
+
+async def answer(scope: Scope, send: Send, reply: Reply) -> None:
+    """Send an answer with the headers that keep a browser safe."""
+    headers = [
+        (b"content-type", reply.content_type.encode()),
+        (b"content-length", str(len(reply.body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"content-security-policy", _PAGE_POLICY.encode()),
+    ]
+    if reply.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if reply.status == 405:
+        headers.append((b"allow", b"GET, HEAD"))
+    if reply.status == 426:
+        headers.append((b"upgrade", b"websocket"))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    body = b"" if scope["method"] == "HEAD" else reply.body
+    await send({"type": "http.response.body", "body": body})

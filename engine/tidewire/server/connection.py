@@ -9,10 +9,9 @@ is handed to uvicorn's own implementation, bytes and all.
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, cast
 
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
@@ -24,81 +23,39 @@ from websockets.typing import Subprotocol
 from tidewire import limits
 from tidewire.core.protocol.codes import CLOSE_BY_NUMBER, CLOSES, CloseCode
 from tidewire.core.session.server import ServerSession
-from tidewire.server.admission import Admission, Verdict
-from tidewire.server.auth import Tokens
-from tidewire.telemetry import Metrics
+from tidewire.server.handshake import PATH, SUBPROTOCOL, headers_for, judge
+from tidewire.server.node import Node, note_closed, note_refused
 
-if TYPE_CHECKING:
-    from uvicorn.config import Config as UvicornConfig
-    from uvicorn.server import ServerState
-
-PATH = "/v1/sync"
-SUBPROTOCOL = Subprotocol("tidewire.v1")
-_log = logging.getLogger("tidewire.server")
 _websocket_log = logging.getLogger("tidewire.websocket")
 # The library prints whole frames and headers at level debug, and with them tokens and rows.
 _websocket_log.setLevel(logging.WARNING)
 
 
-class Node(Protocol):
-    """What a connection asks of the node that it belongs to (`engine.Engine`)."""
-
-    admission: Admission
-    tokens: Tokens
-    metrics: Metrics
-
-    def count_sessions(self) -> int:
-        """Count the connections that are open now."""
-        ...
-
-    def open_session(
-        self,
-        *,
-        flush: Callable[[], None],
-        send_ping: Callable[[], None],
-        abort: Callable[[str], None],
-        is_authenticated: bool,
-    ) -> ServerSession:
-        """Begin a session."""
-        ...
-
-    def receive(self, session: ServerSession, payload: bytes) -> None:
-        """Take a frame of a session."""
-        ...
-
-    def stall(self, session: ServerSession, is_blocked: bool) -> None:
-        """Note that a session's socket is full, or free again."""
-        ...
-
-    def leave(self, session: ServerSession) -> None:
-        """Forget a session whose socket is gone."""
-        ...
-
-
 class Connection(asyncio.Protocol):
-    """The protocol that uvicorn makes for each request to upgrade."""
+    """The protocol of one socket; `connections` are those that uvicorn waits for when it stops.
+
+    With `foreign` the request may be for another path, and what that makes serves it then.
+    """
 
     def __init__(
         self,
         node: Node,
-        foreign: Callable[..., asyncio.Protocol],
+        connections: set[asyncio.Protocol],
         *,
-        config: UvicornConfig,
-        server_state: ServerState,
-        app_state: dict[str, Any],
+        foreign: Callable[[], asyncio.Protocol] | None = None,
+        on_lost: Callable[[], None] | None = None,
     ) -> None:
         self._node = node
-        self._make_foreign = functools.partial(
-            foreign, config=config, server_state=server_state, app_state=app_state
-        )
-        self._connections = cast("set[asyncio.Protocol]", server_state.connections)
+        self._connections = connections
+        self._make_foreign = foreign
+        self._on_lost = on_lost
         self._foreign: asyncio.Protocol | None = None
         self._transport: asyncio.Transport | None = None
         self._session: ServerSession | None = None
         self._fragments: list[bytes] = []
         self._closed_as = "lost"
         self._websocket = ServerProtocol(
-            subprotocols=[SUBPROTOCOL],
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
             max_size=limits.INBOUND_FRAME_BYTES,
             logger=_websocket_log,
         )
@@ -122,8 +79,8 @@ class Connection(asyncio.Protocol):
             self._refuse_garbage()
         for event in self._websocket.events_received():
             if isinstance(event, Request):
-                if event.path.partition("?")[0] != PATH:
-                    self._hand_over(data)
+                if self._make_foreign is not None and event.path.partition("?")[0] != PATH:
+                    self._hand_over(self._make_foreign(), data)
                     return
                 self._shake_hands(event)
             else:
@@ -157,13 +114,9 @@ class Connection(asyncio.Protocol):
         if self._foreign is not None:
             self._foreign.connection_lost(error)
         elif self._session is not None:
-            self._node.leave(self._session)
-            self._node.metrics.connections_closed.labels(self._closed_as).inc()
-            _log.info(
-                "connection closed: %s",
-                self._closed_as,
-                extra={"connection": self._session.id, "client": self._session.client},
-            )
+            note_closed(self._node, self._session, self._closed_as)
+        if self._on_lost is not None:
+            self._on_lost()
 
     def shutdown(self) -> None:
         """Close because the server stops (uvicorn calls this for each connection)."""
@@ -180,22 +133,22 @@ class Connection(asyncio.Protocol):
 
     # --- handshake ---
 
-    def _hand_over(self, data: bytes) -> None:
+    def _hand_over(self, foreign: asyncio.Protocol, data: bytes) -> None:
         # uvicorn sets us as the transport's protocol after this call, so we stay in between.
         assert self._transport is not None
         self._connections.discard(self)
-        self._foreign = self._make_foreign()
+        self._foreign = foreign
         self._foreign.connection_made(self._transport)
         self._foreign.data_received(data)
 
     def _shake_hands(self, request: Request) -> None:
-        response = self._judge(request) or self._websocket.accept(request)
+        headers = _headers_of(request)
+        response = self._judge(headers) or self._websocket.accept(request)
         self._websocket.send_response(response)
         self._write_websocket()
         assert self._transport is not None
         if response.status_code != 101:
-            self._node.metrics.connections_refused.inc()
-            _log.info("connection refused: %d", response.status_code)
+            note_refused(self._node, response.status_code)
             self._transport.close()
             return
         self._transport.set_write_buffer_limits(high=limits.SOCKET_BUFFER_BYTES)
@@ -203,8 +156,7 @@ class Connection(asyncio.Protocol):
             flush=self._flush,
             send_ping=self._send_ping,
             abort=self._abort,
-            is_authenticated=self._node.tokens.admit_header(_header(request, "Authorization"))
-            is True,
+            is_authenticated=self._node.tokens.admit_header(headers.get("authorization")) is True,
         )
         self._session.write = self._transport.write
         self._node.metrics.connections_opened.inc()
@@ -217,21 +169,13 @@ class Connection(asyncio.Protocol):
             b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         )
 
-    def _judge(self, request: Request) -> Response | None:
-        node = self._node
-        verdict = node.admission.judge(_header(request, "Host"), _header(request, "Origin"))
-        verdict = verdict or node.admission.judge_count(node.count_sessions())
-        if verdict is None and node.tokens.admit_header(_header(request, "Authorization")) is False:
-            verdict = Verdict(401, "the bearer token is not valid")
-        if verdict is None and SUBPROTOCOL not in _subprotocols(request):
-            verdict = Verdict(400, f"offer the WebSocket subprotocol {SUBPROTOCOL}")
+    def _judge(self, headers: dict[str, str]) -> Response | None:
+        verdict = judge(self._node, headers)
         if verdict is None:
             return None
         response = self._websocket.reject(verdict.status, verdict.text + "\n")
-        if verdict.status == 503:
-            response.headers["Retry-After"] = "5"
-        if verdict.status == 401:
-            response.headers["WWW-Authenticate"] = "Bearer"
+        for name, value in headers_for(verdict).items():
+            response.headers[name] = value
         return response
 
     # --- frames ---
@@ -328,11 +272,6 @@ def _discard(data: bytes) -> None:
     """Drop what can reach nobody any more."""
 
 
-def _header(request: Request, name: str) -> str | None:
-    values = request.headers.get_all(name)
-    return ", ".join(values) if values else None
-
-
-def _subprotocols(request: Request) -> list[str]:
-    offered = request.headers.get_all("Sec-WebSocket-Protocol")
-    return [name.strip() for line in offered for name in line.split(",")]
+def _headers_of(request: Request) -> dict[str, str]:
+    headers = request.headers
+    return {name: ", ".join(headers.get_all(name)) for name in map(str.lower, headers)}

@@ -15,7 +15,9 @@ from tidewire import limits
 from tidewire.config import Config
 from tidewire.errors import ConfigError
 from tidewire.server.app import App
-from tidewire.server.connection import Connection, Node
+from tidewire.server.connection import Connection
+from tidewire.server.handshake import PATH
+from tidewire.server.node import Node
 
 # Time for clients to answer our close frames when the server stops.
 _DRAIN_S = 5
@@ -25,11 +27,15 @@ class Listener(uvicorn.Server):
     """A uvicorn server whose signals are the caller's business."""
 
     def __init__(self, config: Config, app: App, node: Node) -> None:
-        make = functools.partial(Connection, node, WebSocketsSansIOProtocol)
+
+        def connect(**uvicorns: Any) -> Connection:
+            foreign = functools.partial(WebSocketsSansIOProtocol, **uvicorns)
+            return Connection(node, uvicorns["server_state"].connections, foreign=foreign)
+
         super().__init__(
             uvicorn.Config(
                 cast("Any", app),  # uvicorn's types of scopes are closed, ours are mappings
-                ws=cast("Any", make),  # uvicorn wants a class, but only ever calls it
+                ws=cast("Any", connect),  # uvicorn wants a class, but only ever calls it
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -40,9 +46,12 @@ class Listener(uvicorn.Server):
             )
         )
         self._load(config)
+        host, _ = config.address
         self._socket = _bind(*config.address)
         self.port: int = self._socket.getsockname()[1]
         """The port that is listened on."""
+        scheme = "wss" if config.tls_certificate else "ws"
+        self.url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}{PATH}"
         self._silent: dict[object, float] = {}
 
     async def run_until_stopped(self) -> None:
@@ -54,6 +63,10 @@ class Listener(uvicorn.Server):
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Connection):
                     connection.cut()
+
+    def stop(self) -> None:
+        """Accept nothing more, and close what is open."""
+        self.should_exit = True
 
     def sweep(self, now: float) -> None:
         """Cut connections that do not get as far as a request: uvicorn waits for them for ever."""

@@ -26,6 +26,7 @@ from tidewire.core.protocol.codec import (
     encode_commit,
     encode_part,
     encode_up_to_date,
+    payloads_of,
     text_frame,
 )
 from tidewire.errors import ProtocolError
@@ -58,6 +59,12 @@ def test_a_text_frame_of_any_length_is_read_by_a_client(length: int) -> None:
         b"next",
     )
     assert (frame.rsv1, frame.rsv2, frame.rsv3) == (False, False, False)
+
+
+@given(st.lists(st.sampled_from([0, 1, 125, 126, 127, 65535, 65536, 70000])))
+def test_text_frames_that_were_joined_are_taken_apart_again(lengths: list[int]) -> None:
+    payloads = [bytes([65 + number % 26]) * length for number, length in enumerate(lengths)]
+    assert list(payloads_of(b"".join(map(text_frame, payloads)))) == payloads
 
 
 @pytest.mark.parametrize(("length", "header"), [(125, 2), (126, 4), (65535, 4), (65536, 10)])

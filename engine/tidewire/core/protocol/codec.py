@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 import msgspec
@@ -88,6 +88,20 @@ def text_frame(payload: bytes) -> bytes:
     if length < 65536:
         return struct.pack(">BBH", 0x81, 126, length) + payload
     return struct.pack(">BBQ", 0x81, 127, length) + payload
+
+
+def payloads_of(framed: bytes) -> Iterator[bytes]:
+    """Take apart what `text_frame` made, for a transport that frames by itself."""
+    start = 0
+    while start < len(framed):
+        length = framed[start + 1]
+        start += 2
+        if length > 125:
+            width = 2 if length == 126 else 8
+            length = int.from_bytes(framed[start : start + width])
+            start += width
+        yield framed[start : start + length]
+        start += length
 
 
 def encode_chunk(shape: str, copy: str, chunk: int, rows: bytes, *, is_last: bool) -> bytes:

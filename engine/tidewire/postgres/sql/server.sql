@@ -5,7 +5,11 @@ SELECT current_setting('server_version_num')::int AS version,
        current_database()                         AS database,
        current_user                               AS role,
        pg_is_in_recovery()                        AS is_standby,
-       r.rolsuper OR r.rolreplication             AS may_replicate,
+       -- Amazon's servers hand the privilege out as a membership.
+       r.rolsuper OR r.rolreplication OR EXISTS (
+           SELECT FROM pg_roles g
+           WHERE g.rolname = 'rds_replication' AND pg_has_role(g.oid, 'MEMBER')
+       )                                          AS may_replicate,
        has_database_privilege(current_database(), 'CREATE') AS may_create
 FROM pg_roles r
 WHERE r.rolname = current_user
