@@ -160,9 +160,17 @@ class Subscription(Generic[Row]):
         After a reset they stand still, and `is_live` is false, until a new copy takes their place
         in one step. Raises RuntimeError when only commits were asked for.
         """
+        self._check_rows()
+        return self._rows
+
+    def frozen(self) -> Rows[Row]:
+        """Return the rows as they are now, in a view that stays as it is. Raises as `rows`."""
+        self._check_rows()
+        return Rows(self._table.frozen(), self.shape.row_type)
+
+    def _check_rows(self) -> None:
         if not self.shape.initial:
             raise RuntimeError(f"{self.table} was subscribed with initial=False: it has no rows")
-        return self._rows
 
     def commits(self) -> AsyncIterator[Commit]:
         """Yield commit after commit since the subscription became live, in the database's order.
