@@ -1,6 +1,6 @@
 """Goal: batch after batch leads from one state of live rows and cursor to the next, and only there.
 
-Method: `Paper` does what a file does, with lists. Rules by hand, and the seeded walk of the store's
+Method: `Paper` does what a file does, with dicts. Rules by hand, and the seeded walk of the store's
 model, with batches taken and the process lost at random. A failure prints its replay line.
 """
 
@@ -11,6 +11,7 @@ from decimal import Decimal
 
 import pytest
 
+from engine.tests.core.paper import Paper
 from engine.tests.core.store_events import (
     LSN,
     TRUNCATE,
@@ -26,8 +27,8 @@ from engine.tests.core.test_store_model import Walk
 from tidewire.core.model.lsn import Lsn
 from tidewire.core.protocol.events import Progressed, RowChange, WasReset
 from tidewire.core.protocol.frames import ShapeRequest
-from tidewire.core.saved import Batch, Entry, Numbers, Saved, Unsaved
-from tidewire.core.store import Name, Row, Store, Table
+from tidewire.core.saved import Entry, Numbers, Saved, Unsaved
+from tidewire.core.store import Name, Row, Store
 from tidewire.core.stream.cursor import Cursor
 
 CURSOR = Cursor("e1", Lsn(9), "tag")
@@ -37,54 +38,8 @@ def request(id: str) -> ShapeRequest:
     return ShapeRequest(id=id, table=id)
 
 
-class Paper:
-    """What a file makes of batches."""
-
-    def __init__(self) -> None:
-        self.cursor: Cursor | None = None
-        self.entries: dict[str, Entry] = {}
-        self.rows: dict[str, dict[int, Row]] = {}
-        self._numbers: dict[str, Numbers] = {}
-
-    def write(self, batch: Batch | None) -> list[str]:
-        """Take a batch; return what it was about."""
-        if batch is None:
-            return []
-        self.cursor = batch.cursor
-        for id, layer, entry in batch.changes:
-            if layer is None or layer.has_cleared:
-                self.rows[id] = {}
-                self.entries.pop(id, None)
-            if layer is None:
-                del self._numbers[id], self.rows[id]
-                continue
-            if entry is not None:
-                self.entries[id] = entry
-            numbers = self._numbers.setdefault(id, Numbers())
-            for number in numbers.take(layer):
-                del self.rows[id][number]
-            self.rows[id].update(numbers.put(layer))
-        assert self.entries.keys() == self.rows.keys()
-        return [change.id for change in batch.changes]
-
-    def read(self) -> Saved:
-        """Return what another process finds."""
-        assert self.cursor is not None
-        tables = []
-        for id, entry in self.entries.items():
-            table = Table()
-            table.describe(entry.table, entry.columns, entry.key)
-            rows = [tuple(row.values()) for _, row in sorted(self.rows[id].items())]
-            table.rows = dict(table.read(rows))
-            table.is_live = True
-            self._numbers[id] = Numbers(zip(table.rows, sorted(self.rows[id]), strict=True))
-            tables.append((entry, table))
-        return Saved(self.cursor, tables)
-
-    def shown(self) -> dict[str, list[object]]:
-        return {
-            id: [row["body"] for _, row in sorted(rows.items())] for id, rows in self.rows.items()
-        }
+def shown(paper: Paper) -> dict[str, list[object]]:
+    return {id: [row["body"] for _, row in sorted(rows.items())] for id, rows in paper.rows.items()}
 
 
 class Desk:
@@ -131,7 +86,7 @@ def test_a_copy_is_written_when_it_is_shown_and_not_before() -> None:
     desk.show("a")
     assert len(desk.unsaved) == 1
     assert desk.save() == ["a"]
-    assert desk.paper.shown() == {"a": ["y"]}
+    assert shown(desk.paper) == {"a": ["y"]}
     columns = (("id", "int4"), ("body", "text"))
     assert desk.paper.entries == {"a": Entry(request("a"), "public.a", columns, ("id",))}
 
@@ -149,7 +104,7 @@ def test_a_row_that_changes_often_is_written_once() -> None:
     assert change.layer is not None
     assert (list(change.layer.rows), change.layer.taken) == ([1], {2})
     desk.paper.write(batch)
-    assert desk.paper.shown() == {"a": ["8", "z"]}
+    assert shown(desk.paper) == {"a": ["8", "z"]}
     assert len(desk.unsaved) == 0
 
 
@@ -159,9 +114,9 @@ def test_what_happens_while_a_batch_is_written_is_in_the_next() -> None:
     batch = desk.unsaved.take()
     desk.store.apply(commit(update(2, body="later"), delete(1)))
     desk.paper.write(batch)
-    assert desk.paper.shown() == {"a": ["x", "y"]}
+    assert shown(desk.paper) == {"a": ["x", "y"]}
     desk.save()
-    assert desk.paper.shown() == {"a": ["later"]}
+    assert shown(desk.paper) == {"a": ["later"]}
 
 
 def test_a_position_that_moves_alone_is_written() -> None:
@@ -188,7 +143,7 @@ def test_rows_are_written_in_the_order_in_which_they_are_shown(
     desk = following("x", "y")
     desk.store.apply(commit(*changes))
     desk.save()
-    assert desk.paper.shown() == {"a": bodies}
+    assert shown(desk.paper) == {"a": bodies}
     assert [row["body"] for row in desk.tables["a"].rows.values()] == bodies
 
 
@@ -197,7 +152,7 @@ def test_a_row_that_leaves_and_comes_back_comes_last() -> None:
     desk.store.apply(commit(delete(1)))
     desk.store.apply(commit(insert(1, "again")))
     desk.save()
-    assert desk.paper.shown() == {"a": ["y", "again"]}
+    assert shown(desk.paper) == {"a": ["y", "again"]}
 
 
 def test_equal_keys_that_are_written_differently_are_one_row() -> None:
@@ -218,11 +173,11 @@ def test_rows_that_stand_still_are_no_state_and_are_forgotten() -> None:
     desk.store.apply(WasReset(("a",), "lagged"))
     desk.copy("new")
     assert desk.save() == ["a"]
-    assert desk.paper.shown() == {}
+    assert shown(desk.paper) == {}
     assert desk.save() == []
     desk.show("a")
     assert desk.save() == ["a"]
-    assert desk.paper.shown() == {"a": ["new"]}
+    assert shown(desk.paper) == {"a": ["new"]}
 
 
 def test_a_reset_between_two_batches_leaves_the_new_rows_only() -> None:
@@ -233,7 +188,7 @@ def test_a_reset_between_two_batches_leaves_the_new_rows_only() -> None:
     desk.copy("new")
     desk.show("a")
     assert desk.save() == ["a"]
-    assert desk.paper.shown() == {"a": ["new"]}
+    assert shown(desk.paper) == {"a": ["new"]}
     assert desk.paper.entries["a"].columns[1] == ("body", "varchar")
 
 
@@ -242,7 +197,7 @@ def test_what_is_given_up_is_forgotten_once() -> None:
     desk.unsaved.remove("a")
     desk.unsaved.remove("b")
     assert desk.save() == ["a"]
-    assert desk.paper.shown() == {}
+    assert shown(desk.paper) == {}
     assert desk.save() == []
 
 
@@ -254,6 +209,7 @@ def test_another_process_goes_on_with_what_was_written() -> None:
     before.store.apply(commit(delete(1), insert(1, "last")))
     before.save()
     saved = before.paper.read()
+    assert saved is not None
     after = Desk()
     after.store, after.unsaved, after.paper = Store(), Unsaved(), before.paper
     after.unsaved.restore(saved)
@@ -264,10 +220,10 @@ def test_another_process_goes_on_with_what_was_written() -> None:
     join(after.store, "a", mode="catchup")
     after.store.apply(commit(update(2, body="Y"), insert(3, "new")))
     assert after.save() == ["a"]
-    assert after.paper.shown() == {"a": ["Y", "last", "new"]}
+    assert shown(after.paper) == {"a": ["Y", "last", "new"]}
     after.store.apply(WasReset(("a",), "lagged"))
     assert after.save() == ["a"]
-    assert after.paper.shown() == {}
+    assert shown(after.paper) == {}
 
 
 class SavedWalk(Walk):
@@ -292,7 +248,7 @@ class SavedWalk(Walk):
                 assert self.on_paper() == self.live()
 
     def on_paper(self) -> dict[str, list[tuple[Name, Row]]]:
-        saved = self.paper.read() if self.paper.cursor else Saved(CURSOR, [])
+        saved = self.paper.read() or Saved(CURSOR, [])
         return {entry.request.id: list(table.rows.items()) for entry, table in saved.tables}
 
     def live(self) -> dict[str, list[tuple[Name, Row]]]:
