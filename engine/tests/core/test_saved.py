@@ -84,7 +84,7 @@ def test_a_copy_is_written_when_it_is_shown_and_not_before() -> None:
     desk.store.apply(commit(delete(1), stage=True))
     assert desk.unsaved.take() is None
     desk.show("a")
-    assert len(desk.unsaved) == 1
+    assert desk.unsaved.count_rows() == 1
     assert desk.save() == ["a"]
     assert shown(desk.paper) == {"a": ["y"]}
     columns = (("id", "int4"), ("body", "text"))
@@ -96,7 +96,7 @@ def test_a_row_that_changes_often_is_written_once() -> None:
     for number in range(9):
         desk.store.apply(commit(update(1, body=f"{number}")))
     desk.store.apply(commit(delete(2)))
-    assert len(desk.unsaved) == 2
+    assert desk.unsaved.count_rows() == 2
     batch = desk.unsaved.take()
     assert batch is not None
     (change,) = batch.changes
@@ -105,7 +105,7 @@ def test_a_row_that_changes_often_is_written_once() -> None:
     assert (list(change.layer.rows), change.layer.taken) == ([1], {2})
     desk.paper.write(batch)
     assert shown(desk.paper) == {"a": ["8", "z"]}
-    assert len(desk.unsaved) == 0
+    assert desk.unsaved.count_rows() == 0
 
 
 def test_what_happens_while_a_batch_is_written_is_in_the_next() -> None:

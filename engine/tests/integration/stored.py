@@ -30,12 +30,12 @@ class Program:
         self.path = path
 
     @contextlib.asynccontextmanager
-    async def run(self, lsn: str = "0/5") -> AsyncIterator[tuple[Client, Scene]]:
+    async def run(self, lsn: str = "0/5", epoch: str = "e1") -> AsyncIterator[tuple[Client, Scene]]:
         """Start it; the server is at a position."""
 
         async def greet() -> Scene:
             scene = await self.script.scene()
-            await scene.welcome(lsn=lsn)
+            await scene.welcome(epoch, lsn)
             return scene
 
         async with contextlib.AsyncExitStack() as stack:

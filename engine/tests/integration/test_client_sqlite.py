@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -34,6 +35,9 @@ store.open()
 print("open", flush=True)
 sys.stdin.read()
 """
+
+
+HOLDER: list[str | Path] = [sys.executable, "-c", HOLD]
 
 
 def row(id: int, body: str = "x") -> Row:
@@ -135,13 +139,20 @@ def test_a_store_can_be_used_again_but_not_twice_at_once(path: Path) -> None:
     assert repr(store) == f"SqliteStore({str(path)!r})"
 
 
+def test_a_path_is_a_path_whatever_sqlite_makes_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    filled(Path(":memory:"), row(1))
+    assert rows_of(tmp_path / ":memory:") == [row(1)]
+
+
 # --- what is refused ---
 
 
 def test_another_process_holds_the_file(path: Path) -> None:
     filled(path, row(1))
-    command = [sys.executable, "-c", HOLD, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen([*HOLDER, path], stdin=PIPE, stdout=PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"open\n"
         with pytest.raises(StoreError) as caught:
@@ -150,6 +161,17 @@ def test_another_process_holds_the_file(path: Path) -> None:
     text = "in use by another process; each process needs a file of its own"
     assert str(caught.value) == f"{path}: {text}"
     assert rows_of(path) == [row(1)], "a lock does not outlive its process"
+
+
+def test_a_second_store_of_this_process_does_not_let_another_process_in(path: Path) -> None:
+    store = SqliteStore(path)
+    store.open()
+    with pytest.raises(StoreError, match="in use by another process"):
+        read(path)
+    done = subprocess.run([*HOLDER, path], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
+    assert "in use by another process" in done.stderr
+    store.close()
 
 
 @pytest.mark.parametrize(
@@ -209,6 +231,7 @@ def test_a_file_of_an_older_version_is_built_anew(path: Path) -> None:
         "UPDATE rows SET content = x'5B312C2278225D'",
         "UPDATE rows SET content = '[1,\"x\"]'",
         "UPDATE subscriptions SET entry = '{}'",
+        'UPDATE subscriptions SET entry = replace(entry, \'"id":"1"\', \'"id":"x"\')',
         "UPDATE cursor SET lsn = 'soon'",
         "DROP TABLE rows",
     ],
@@ -235,5 +258,5 @@ def test_a_torn_page_is_told(path: Path) -> None:
 def test_a_path_that_cannot_be_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be opened: No such file or directory"):
         read(tmp_path / "nowhere" / "rows.db")
-    with pytest.raises(StoreError, match="cannot be opened: Is a directory"):
+    with pytest.raises(StoreError, match="cannot be opened: unable to open"):
         read(tmp_path)

@@ -179,18 +179,24 @@ async def test_a_cursor_that_cannot_be_continued_brings_a_new_copy(
             assert bodies(await asking) == {2: "b"}
 
 
+@pytest.mark.parametrize(("epoch", "lsn"), [("e1", "0/9"), ("e2", "0/3")])
 @on_loop
-async def test_another_history_brings_a_new_copy_also_at_a_lower_position(tmp_path: Path) -> None:
+async def test_another_history_brings_a_new_copy_also_at_a_lower_position(
+    tmp_path: Path, epoch: str, lsn: str
+) -> None:
     async with program(tmp_path, [1, "a"]) as it:
-        async with it.run(lsn="0/3") as (client, scene), asyncio.TaskGroup() as tasks:
+        async with it.run(lsn, epoch) as (client, scene), asyncio.TaskGroup() as tasks:
             asking = tasks.create_task(client.subscribe("t"))
             await scene.asked()
-            await scene.accept("1")
+            await scene.accept("1", mode="catchup")
+            await until(lambda: client._following.subscriptions["1"].is_live, "it is accepted")
+            assert await scene.hear() == {"type": "wait", "lsn": lsn}
+            assert not asking.done(), "these are not the rows of this server"
             await scene.say(type="reset", reason="other_history", epoch="e2")
             await scene.chunk(0, [2, "b"], last=True)
             await scene.up_to("0/3", "1")
             assert bodies(await asking) == {2: "b"}
-        async with it.run(lsn="0/3") as (client, scene):
+        async with it.run("0/3") as (client, scene):
             (shape,) = await scene.asked()
             assert shape["from"] == {"epoch": "e2", "lsn": "0/3", "tag": "tag-0/3"}
 
@@ -223,6 +229,7 @@ async def test_a_commit_that_does_not_fit_is_not_written_and_its_position_neithe
     monkeypatch.setattr(SqliteStore, "write", write)
     async with program(tmp_path) as it, it.run() as (client, scene):
         t = await following(client, scene, [1, "a"])
+        await until(lambda: client.saved_position == "0/5", "it is saved")
         disconnect = client._session.disconnect
 
         def write_now() -> None:

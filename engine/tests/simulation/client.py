@@ -220,7 +220,7 @@ class Client:
     def _begin(self, follow: Follow, position: int) -> None:
         """Let a subscription that takes no rows begin at a position, or where the cursor is."""
         cursor = self.session.cursor
-        truth = self._postgres.truths[self.session._epoch]
+        truth = self._postgres.truths[self.session.epoch]
         if cursor and cursor.epoch == truth.epoch:
             position = max(position, cursor.lsn)
         follow.floor, follow.epoch = position, truth.epoch
@@ -253,7 +253,7 @@ class Client:
 
     def _is_between(self, follow: Follow, cursor: Cursor) -> bool:
         """Tell whether a subscription without rows is in a new history before the cursor is."""
-        is_ahead = cursor.epoch != follow.epoch and cursor.epoch != self.session._epoch
+        is_ahead = cursor.epoch != follow.epoch and cursor.epoch != self.session.epoch
         return not follow.initial and is_ahead
 
     def judge_end(self, progress: int) -> None:

@@ -117,7 +117,7 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         """Close the connection, and the store with all that was received."""
-        if kind is None:
+        if kind is None and self._following.error is None:
             self._following.forget_unasked()
         self._stop(Disconnected("the client was closed"))
         # The error of the block goes its own way; the group only waits for its tasks.

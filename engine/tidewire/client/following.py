@@ -39,6 +39,7 @@ class Following:
         self.subscriptions: dict[str, Subscription[Any]] = {}
         self._unasked: dict[str, Subscription[Any]] = {}
         """Those of the store that the program has not asked for again, so far."""
+        self._keeps_unasked = True
         self.error: TidewireError | None = None
         """Why nothing more comes."""
         self._unsaved = unsaved
@@ -106,13 +107,15 @@ class Following:
 
     def give_back(self, subscription: Subscription[Any]) -> None:
         """Undo `add`: what the store had before is as if it had not been asked for."""
-        if subscription.is_restored and subscription.id in self.subscriptions:
+        is_there = subscription.is_restored and subscription.id in self.subscriptions
+        if is_there and self._keeps_unasked:
             self._unasked[subscription.id] = subscription
         else:
             self.drop(subscription)
 
     def forget_unasked(self) -> None:
         """Give up what the store holds and the program does not want any more."""
+        self._keeps_unasked = False
         for subscription in list(self._unasked.values()):
             _log.info("%s: not asked for again, and forgotten", subscription.table)
             self.drop(subscription)

@@ -64,13 +64,18 @@ class Positions:
 
         Raises the error of a subscription that ends.
         """
-        # Another connection, or another history, has another position: it is looked at anew.
-        while not self._has(wanted := self._session.welcomed_at):
-            self._ask(wanted)
+        while not self._has_caught_up():
+            self._ask(wanted := self._session.welcomed_at)
             self._moved.clear()
             await self._moved.wait()
             self._session.stop_waiting(wanted)
             await all_live(subscriptions, self._moved)
+
+    def _has_caught_up(self) -> bool:
+        # Another connection, or another history, has another position: it is looked at anew.
+        cursor = self._session.cursor
+        is_of_this = cursor is not None and cursor.epoch == self._session.epoch
+        return is_of_this and self._has(self._session.welcomed_at)
 
     def _ask(self, wanted: Lsn) -> None:
         self._session.wait(wanted)

@@ -57,7 +57,7 @@ class Saver:
         """Note where the rows are; wait while too much has gathered."""
         self.unsaved.cursor = cursor
         self._has_changed.set()
-        while len(self.unsaved) > limits.STORE_BEHIND_ROWS:
+        while self.unsaved.count_rows() > limits.STORE_BEHIND_ROWS:
             self._has_room.clear()
             await self._has_room.wait()
 

@@ -55,7 +55,7 @@ class SqliteStore:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # `:memory:` and the like are files here
         self._connection: sqlite3.Connection | None = None
         self._numbers: dict[str, Numbers] = {}
         self._records: dict[str, Record] = {}
@@ -75,7 +75,7 @@ class SqliteStore:
             raise StoreError(f"{self.path}: in use by another client of this program")
         try:
             with self._told("cannot be opened"):
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, _FILE_MODE))
+                self._create()
                 self._connection = sqlite3.connect(
                     self.path, timeout=0, isolation_level=None, check_same_thread=False
                 )
@@ -105,6 +105,11 @@ class SqliteStore:
         self._numbers, self._records = {}, {}
         if connection is not None:
             connection.close()
+
+    def _create(self) -> None:
+        # Never open what is there: closing it again would free the locks of all of this process.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _FILE_MODE))
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -154,6 +159,7 @@ class SqliteStore:
     def _load_table(self, connection: sqlite3.Connection, text: str) -> tuple[Entry, Table]:
         entry = msgspec.json.decode(text, type=Entry)
         id, record, table = entry.request.id, Record(entry.columns), Table()
+        int(id)  # those that come later are counted on from here
         table.describe(entry.table, entry.columns, entry.key)
         query = "SELECT number, content FROM rows WHERE subscription = ? ORDER BY number"
         numbers: list[int] = []

@@ -77,9 +77,9 @@ class Unsaved:
         """Forget a subscription."""
         self._tables.pop(id, None)
 
-    def __len__(self) -> int:
+    def count_rows(self) -> int:
         """Count the rows that have changed."""
-        layers = [table.unsaved for _, table in self._tables.values() if table.unsaved]
+        layers = [table.unsaved for _, table in self._tables.values() if table.unsaved is not None]
         return sum(len(layer.rows) + len(layer.taken) for layer in layers)
 
     def take(self) -> Batch | None:

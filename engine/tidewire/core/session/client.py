@@ -93,7 +93,7 @@ class ClientSession:
         self.welcomed_at = LSN_ZERO
         """Where the server was when it accepted the last connection."""
         self._token = token
-        self._epoch = ""
+        self.epoch = ""
         self._subscriptions: dict[str, Wanted] = {}
         # Shapes that the server of this connection has named: others it may not speak of; and
         # those of subscriptions given up on it: what was under way still comes.
@@ -230,7 +230,7 @@ class ClientSession:
 
     def _welcome(self, frame: frames.Welcome) -> Event:
         self.state = State.OPEN
-        self._epoch, self.welcomed_at = frame.epoch, read_lsn(frame.lsn)
+        self.epoch, self.welcomed_at = frame.epoch, read_lsn(frame.lsn)
         self._window = frame.limits.get("window_bytes", limits.WINDOW_BYTES)
         for subscription in self._subscriptions.values():
             subscription.keep_copy_of(frame.epoch)
@@ -284,7 +284,7 @@ class ClientSession:
         form = takers[0][1].form
         rows = [form.read_row(row) for row in frame.rows]
         for _, subscription in takers:
-            subscription.take_chunk(frame, self._epoch)
+            subscription.take_chunk(frame, self.epoch)
         ids = tuple(id for id, _ in takers)
         return [Chunk(ids, frame.copy, frame.chunk, rows, frame.last)]
 
@@ -331,7 +331,8 @@ class ClientSession:
         return [*lost, Progressed(lsn, fresh)]
 
     def _reset(self, frame: frames.Reset) -> list[Event]:
-        has_new_epoch, self._epoch = frame.epoch != self._epoch, frame.epoch
+        if has_new_epoch := frame.epoch != self.epoch:
+            self.epoch, self.welcomed_at = frame.epoch, LSN_ZERO
         if frame.shape is None:
             self.cursor = None
             self._parts[False] = []
@@ -372,10 +373,10 @@ class ClientSession:
 
     def _move(self, lsn: Lsn, tag: str) -> list[Event]:
         before = self.cursor
-        goes_back = before and before.epoch == self._epoch and lsn < before.lsn
+        goes_back = before and before.epoch == self.epoch and lsn < before.lsn
         if goes_back and self._has_live:
             raise ProtocolError("bad_frame", "the server's position went back")
-        self.cursor = Cursor(self._epoch, lsn, tag)
+        self.cursor = Cursor(self.epoch, lsn, tag)
         self._waits = {wanted for wanted in self._waits if wanted > lsn}
         # Who was refused on this connection is not moved along, and cannot go on from here, even if
         # it was asked for again.
