@@ -202,6 +202,27 @@ async def test_another_history_brings_a_new_copy_also_at_a_lower_position(
 
 
 @on_loop
+async def test_a_table_that_has_other_columns_by_now_is_copied_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    columns = [["id", "int4"], ["body", "text"], ["more", "int4"]]
+    async with program(tmp_path, [1, "a"]) as it, it.run() as (client, scene):
+        with caplog.at_level(logging.CRITICAL, "tidewire.client"):
+            async with asyncio.TaskGroup() as tasks:
+                asking = tasks.create_task(client.subscribe("t"))
+                await scene.asked()
+                await scene.accept("1", mode="catchup", columns=columns)
+                scene = await it.script.scene()
+                await scene.welcome()
+                assert await scene.asked() == [{"id": "1", "table": "t"}]
+                await scene.accept("1", columns=columns)
+                await scene.chunk(0, [1, "a", 7], last=True)
+                await scene.up_to("0/6", "1")
+                assert (await asking).rows == {1: {"id": 1, "body": "a", "more": 7}}
+        await until(lambda: client.saved_position == "0/6", "it is saved")
+
+
+@on_loop
 async def test_rows_that_stand_still_are_not_gone_on_with(tmp_path: Path) -> None:
     async with program(tmp_path) as it:
         async with it.run() as (client, scene):
