@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tidewire.client.connection import Client
     from tidewire.client.rows import Rows
+    from tidewire.client.sqlite import SqliteStore
     from tidewire.client.subscription import Commit, Shape, Subscription, Transaction
     from tidewire.config import Config
     from tidewire.core.protocol.events import RowChange
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         Diverged,
         Lagged,
         RowError,
+        StoreError,
         SyncError,
         TidewireError,
         WaitTimeout,
@@ -45,6 +47,8 @@ _HOMES = {
     "RowError": "tidewire.errors",
     "Rows": "tidewire.client.rows",
     "Shape": "tidewire.client.subscription",
+    "SqliteStore": "tidewire.client.sqlite",
+    "StoreError": "tidewire.errors",
     "Subscription": "tidewire.client.subscription",
     "SyncError": "tidewire.errors",
     "TidewireError": "tidewire.errors",
@@ -67,6 +71,8 @@ __all__ = [
     "RowError",
     "Rows",
     "Shape",
+    "SqliteStore",
+    "StoreError",
     "Subscription",
     "SyncError",
     "TidewireError",

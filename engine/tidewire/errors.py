@@ -14,6 +14,7 @@
     │   ├── Lagged             a consumer of this process was too slow; nothing was hidden from it
     │   └── Diverged           a commit did not fit the rows of this client: it starts over
     ├── WaitTimeout            a position was not reached in time (it is a TimeoutError, too)
+    ├── StoreError             the file of a client's store cannot be used, or not be written
     ├── RowError               a row does not fit the type that the application gave
     └── Disconnected           the connection is gone and will not come back by itself
 
@@ -101,6 +102,10 @@ class WaitTimeout(TidewireError, TimeoutError):
     def __init__(self, text: str, reached: str | None) -> None:
         super().__init__(text)
         self.reached = reached
+
+
+class StoreError(TidewireError):
+    """Say that the file of a store cannot be used, or not be written, and what to do about it."""
 
 
 class RowError(TidewireError):

@@ -161,6 +161,15 @@ WAIT_FOR_S: Final = 10.0
 WAITS_PER_S: Final = 50.0
 # One message of the server; a part of a commit plus its envelope, with room.
 CLIENT_MESSAGE_BYTES: Final = 64 * MIB
+# Rows that have changed and are not in the store's file; beyond that the client reads no more from
+# its server until the file has caught up.
+STORE_BEHIND_ROWS: Final = 100_000
+# The log beside the file of a store keeps its size after a large copy; this is how much.
+STORE_LOG_BYTES: Final = 16 * MIB
+# What the program has not asked for again so long after it began is forgotten by its store.
+STORE_UNASKED_S: Final = 60.0
+# Closing a client waits so long for the last batch to be written, which goes on if it takes longer.
+STORE_CLOSE_S: Final = 30.0
 
 assert FEEDBACK_S * 1000 * 3 <= WAL_SENDER_TIMEOUT_MS, "a leader must not lose its slot by chance"
 assert HEARTBEAT_S < 60, "proxies cut idle connections after 60 s"

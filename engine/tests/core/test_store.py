@@ -165,6 +165,23 @@ def test_staged_rows_are_not_those_that_are_shown() -> None:
     assert shown(table) == {1: "x"}
 
 
+def test_rows_of_another_process_go_on() -> None:
+    _, before = filled("x")
+    store, table = Store(), before.frozen()
+    table.is_live = True
+    store.restore("a", table)
+    join(store, "a", mode="catchup")
+    store.apply(commit(insert(2)))
+    assert (shown(table), shown(before)) == ({1: "x", 2: "new"}, {1: "x"})
+
+
+def test_a_frozen_table_does_not_follow() -> None:
+    store, table = filled("x")
+    still = table.frozen()
+    store.apply(commit(update(1, body="y"), insert(2)))
+    assert (shown(still), still.name, still.key) == ({1: "x"}, "public.a", ("id",))
+
+
 def test_what_nobody_holds_is_passed_over() -> None:
     store, table = filled("x")
     store.remove("a")

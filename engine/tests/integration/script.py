@@ -48,10 +48,10 @@ class Scene:
         with contextlib.suppress(websockets.ConnectionClosed):
             await self.socket.send(json.dumps(message))
 
-    async def welcome(self, epoch: str = "e1") -> None:
+    async def welcome(self, epoch: str = "e1", lsn: str = "0/1") -> None:
         hello = await self.hear()
         assert hello["type"] == "hello"
-        facts = {"session": "s", "epoch": epoch, "lsn": "0/1", "heartbeat_s": 25, "limits": {}}
+        facts = {"session": "s", "epoch": epoch, "lsn": lsn, "heartbeat_s": 25, "limits": {}}
         await self.say(type="welcome", **facts)
 
     async def accept(self, id: str, mode: str = "initial", shape: str = "s1", **more: Any) -> None:

@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 import tidewire
 from engine.tests.integration.live import Live, in_loop
+from tidewire import blocking
 from tidewire.core.model.lsn import parse_lsn
 
 MIB = 1024 * 1024
@@ -107,6 +108,16 @@ async def test_sqlalchemy_is_known_by_its_methods(is_async: bool) -> None:
     assert not connection.in_transaction(), "it is left as it was found"
     with pytest.raises(ValueError, match="commit, then ask"):
         await tidewire.position(LikeSqlalchemy("0/1", is_async=is_async, is_open=True))
+
+
+def test_sqlalchemy_that_blocks_is_asked_by_what_blocks() -> None:
+    connection = LikeSqlalchemy("0/1000100", is_async=False)
+    assert blocking.position(connection) == "0/1000100"
+    assert not connection.in_transaction(), "it is left as it was found"
+    with pytest.raises(ValueError, match="commit, then ask"):
+        blocking.position(LikeSqlalchemy("0/1", is_async=False, is_open=True))
+    with pytest.raises(TypeError, match="that blocks is needed"):
+        blocking.position(LikeAsyncpg("0/1"))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 
 Method: after each message every live table of the store is held against the truth at the session's
 cursor (`judge`). A subscription without `initial` has no rows of its own; here it is given those of
-the position at which it began, so that each commit that it is told of, or is not, shows.
+the position at which it began, so that each commit that it is told of, or is not, shows. What it
+writes down now and then is judged when it dies, and rises from it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from engine.tests.core.bench import Peer
+from engine.tests.core.paper import Paper
 from engine.tests.simulation.postgres import Postgres
 from engine.tests.simulation.tables import VIEWS, Shown
 from tidewire.core.protocol import frames
 from tidewire.core.protocol.events import Event, Joined, Refused, WasReset
+from tidewire.core.saved import Unsaved
 from tidewire.core.session.client import ClientSession
 from tidewire.core.session.client import State as ClientState
 from tidewire.core.store import Store, Table
@@ -89,6 +92,7 @@ class Client:
         self.refused: list[str] = []
         self.link: Link | None = None
         self.resets = 0
+        self.unsaved, self.paper = Unsaved(), Paper()
         self._postgres = postgres
         self._before: Cursor | None = None
 
@@ -107,9 +111,29 @@ class Client:
             if self.session.cursor is None and not follow.initial:
                 follow.table.is_live = False  # it has no position to go on from, and begins anew
 
+    def write_down(self) -> None:
+        self.paper.write(self.unsaved.take())
+
+    def rise(self) -> Client:
+        """Be killed, and start again with what was written down."""
+        again = Client(self.name, self._postgres)
+        again.paper = self.paper
+        if (saved := self.paper.read()) is not None:
+            for entry, table in saved.tables:
+                id = entry.request.id
+                again.store.restore(id, table)
+                again.follows[id] = Follow(int(entry.request.table), initial=True, table=table)
+            again.unsaved.restore(saved)
+            again.session.go_on(saved.cursor, [entry.request for entry, _ in saved.tables])
+            again.judge()
+        return again
+
     def subscribe(self, asked: dict[str, tuple[int, bool]]) -> None:
         for id, (view, initial) in asked.items():
             self.follows[id] = Follow(view, initial, self.store.add(id))
+            if initial:
+                request = VIEWS[view].request(id, view, initial=True)
+                self.unsaved.add(request, self.follows[id].table)
         self.session.subscribe_all(
             [
                 VIEWS[view].request(id, view, initial=initial)
@@ -122,6 +146,7 @@ class Client:
     def unsubscribe(self, id: str) -> None:
         del self.follows[id]
         self.store.remove(id)
+        self.unsaved.remove(id)
         self.session.unsubscribe(id)
         self.send()
 
@@ -146,6 +171,7 @@ class Client:
         is_reset = payload.startswith(_RESET)
         for event in events:
             self._apply(event, progress, is_reset=is_reset)
+        self.unsaved.cursor = self.session.cursor
         self.send()
         after = self.session.cursor
         if before and after and before.epoch == after.epoch:
@@ -194,7 +220,7 @@ class Client:
     def _begin(self, follow: Follow, position: int) -> None:
         """Let a subscription that takes no rows begin at a position, or where the cursor is."""
         cursor = self.session.cursor
-        truth = self._postgres.truths[self.session._epoch]
+        truth = self._postgres.truths[self.session.epoch]
         if cursor and cursor.epoch == truth.epoch:
             position = max(position, cursor.lsn)
         follow.floor, follow.epoch = position, truth.epoch
@@ -227,7 +253,7 @@ class Client:
 
     def _is_between(self, follow: Follow, cursor: Cursor) -> bool:
         """Tell whether a subscription without rows is in a new history before the cursor is."""
-        is_ahead = cursor.epoch != follow.epoch and cursor.epoch != self.session._epoch
+        is_ahead = cursor.epoch != follow.epoch and cursor.epoch != self.session.epoch
         return not follow.initial and is_ahead
 
     def judge_end(self, progress: int) -> None:

@@ -228,6 +228,16 @@ class System:
         self.made += 1
         self.clients[at] = Client(f"c{at}.{self.made}", self.postgres)
 
+    def write_down(self) -> None:
+        self.random.choice(self.clients).write_down()
+
+    def die(self) -> None:
+        """Let a program be killed, and start again with what it has written down."""
+        at = self.random.randrange(len(self.clients))
+        if link := self.clients[at].link:
+            self.ghosts.append(link)
+        self.clients[at] = self.clients[at].rise()
+
     def wait(self) -> None:
         client = self.random.choice(self.clients)
         if client.follows:

@@ -2,8 +2,9 @@
 
 Method: the real hub, sessions, client and store, driven by a seed through a database in which
 commits are written, flushed and seen in different orders, through links that delay and cut, crashes
-of both ends, and copies that fail (`system.py`). Every message that arrives is judged at once; at
-the end everybody is live, and nothing is left behind. A failure prints the line that replays it.
+of both ends, clients that die and go on from what they have written down, and copies that fail
+(`system.py`). Every message that arrives is judged at once; at the end everybody is live, and
+nothing is left behind. A failure prints the line that replays it.
 """
 
 from __future__ import annotations

@@ -107,6 +107,7 @@ class World(System):
             (self.connect, 8),
             (self.ask_again, 4),
             (self.bury, 2),
+            (self.write_down, 4),
         ]
 
     def bad(self) -> list[tuple[Step, float]]:
@@ -119,6 +120,7 @@ class World(System):
             (self.fail_copy, 0.5),
             (self.refuse, 1),
             (self.leave, 0.5),
+            (self.die, 1),
             (self.lose_stream, 0.7),
             (self.crash, 0.7),
             (self.kill, 0.9),

@@ -7,6 +7,9 @@ server which reads slowly holds up nobody. Consumers read bounded inboxes.
 Memory: the rows of all subscriptions, twice those of a table while a new copy replaces it; one
 commit that comes in parts, until it is whole; an inbox for each subscription (CLIENT_COMMITS and
 CLIENT_CHANGES of `limits.py`).
+
+With a store a third task has the rows written down (`saver.py`); without, they end with the
+process.
 """
 
 from __future__ import annotations
@@ -25,14 +28,24 @@ from websockets.exceptions import ConnectionClosed
 
 from tidewire import limits
 from tidewire.client.following import Following
+from tidewire.client.positions import Positions
 from tidewire.client.rows import Row
+from tidewire.client.saver import Saver
 from tidewire.client.socket import WEATHER, open_socket
+from tidewire.client.sqlite import SqliteStore
 from tidewire.client.subscription import Shape, Subscription, Transaction, all_live
 from tidewire.core.model.lsn import Lsn, format_lsn, parse_lsn
 from tidewire.core.protocol.codes import ERRORS
 from tidewire.core.protocol.events import Opened, Refused
 from tidewire.core.session.client import ClientSession
-from tidewire.errors import Disconnected, Diverged, ProtocolError, SyncError, WaitTimeout
+from tidewire.errors import (
+    Disconnected,
+    Diverged,
+    ProtocolError,
+    StoreError,
+    SyncError,
+    TidewireError,
+)
 
 _log = logging.getLogger("tidewire.client")
 A = TypeVar("A")
@@ -44,9 +57,12 @@ class Client:
     """A connection to a Tidewire server that heals by itself.
 
     Use it as an async context manager; entering waits for the first welcome, at most
-    `open_timeout_s`.
+    `open_timeout_s`. With a `store` the rows outlive the process: the next one that subscribes the
+    same is sent what it missed. What is not subscribed again within STORE_UNASKED_S, or before the
+    client is closed without an error, is forgotten.
 
-    Raises Disconnected on entering, when there is no server or it does not let this client in.
+    Raises Disconnected on entering, when there is no server or it does not let this client in, and
+    StoreError when the store cannot be used; on leaving StoreError, when it could not be written.
     """
 
     def __init__(
@@ -55,6 +71,7 @@ class Client:
         *,
         token: str | None = None,
         client: str | None = None,
+        store: SqliteStore | None = None,
         open_timeout_s: float = limits.CONNECT_TIMEOUT_S,
     ) -> None:
         self.url = url
@@ -62,22 +79,28 @@ class Client:
         self.is_connected = False
         self._moved = asyncio.Event()
         self._session = ClientSession(client or secrets.token_hex(8), token)
-        self._following = Following(self._session, self._moved)
+        self._saver = Saver(store) if store is not None else None
+        unsaved = self._saver.unsaved if self._saver is not None else None
+        self._following = Following(self._session, self._moved, unsaved)
         self._socket: ClientConnection | None = None
         self._tasks = asyncio.TaskGroup()
         self._own_tasks: set[asyncio.Task[None]] = set()
         self._refused: set[str] = set()
         self._opened = asyncio.Event()
         self._has_output = asyncio.Event()
-        self._error: Disconnected | None = None
+        self._positions = Positions(
+            self._session, self._following, self._moved, self._has_output.set
+        )
         self._trouble = "no answer"
         self._has_talked = False
-        self._turn = 0.0
-        self._made = 0
 
     async def __aenter__(self) -> Self:
         """Connect, and stay connected until the block is left."""
+        if self._saver is not None and (saved := await self._saver.open()):
+            self._following.restore(saved)
         await self._tasks.__aenter__()
+        if self._saver is not None:
+            self._start(self._save(self._saver))
         self._start(self._run())
         self._start(self._write())
         try:
@@ -93,12 +116,24 @@ class Client:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the connection."""
-        for task in self._own_tasks:
-            task.cancel()
-        self._end(Disconnected("the client was closed"))
+        """Close the connection, and the store with all that was received."""
+        if kind is None and self._following.error is None:
+            self._following.forget_unasked()
+        self._stop(Disconnected("the client was closed"))
         # The error of the block goes its own way; the group only waits for its tasks.
-        await self._tasks.__aexit__(None, None, None)
+        try:
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            await self._close_store(has_failed=error is not None)
+
+    async def _close_store(self, *, has_failed: bool) -> None:
+        try:
+            if self._saver is not None:
+                await self._saver.close()
+        except StoreError as error:
+            if not has_failed:
+                raise
+            _log.error("%s", error)  # the block's own error matters more
 
     async def _wait_open(self) -> None:
         try:
@@ -107,16 +142,21 @@ class Client:
         except TimeoutError:
             text = f"no server at {self.url} within {self._open_timeout_s:g} s: {self._trouble}"
             raise Disconnected(text) from None
-        if self._error is not None:
-            raise self._error
+        if self._following.error is not None:
+            raise self._following.error
 
     # --- what the application wants ---
 
     @property
     def position(self) -> str | None:
         """Everything that was committed up to here has been received; None before the first."""
-        cursor = self._session.cursor
-        return format_lsn(cursor.lsn) if cursor else None
+        return self._positions.now
+
+    @property
+    def saved_position(self) -> str | None:
+        """The store's file holds everything up to here; None without, or when it holds nothing."""
+        position = self._saver.position if self._saver is not None else None
+        return format_lsn(position) if position is not None else None
 
     async def subscribe(
         self,
@@ -178,14 +218,18 @@ class Client:
 
         All or none: when the server refuses one, the others are given up. Raises as `subscribe`.
         """
-        if self._error is not None:
-            raise self._error
+        if self._following.error is not None:
+            raise self._following.error
         made = self._following.add(shapes, patience_s=timeout_s)
         self._has_output.set()
         try:
             await all_live(made, self._moved)
+            if any(subscription.is_restored for subscription in made):
+                await self._positions.catch_up(made)
         except BaseException:
-            await self.unsubscribe(*made)
+            for subscription in made:
+                self._following.give_back(subscription)
+            self._tell()
             raise
         return made
 
@@ -193,15 +237,21 @@ class Client:
         """Stop to follow; what was received stays readable."""
         for subscription in subscriptions:
             self._following.drop(subscription)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Have everybody look at what has changed, other than by a message."""
         self._has_output.set()
         self._moved.set()
+        if self._saver is not None:
+            self._saver.note()
 
     def commits(self) -> AsyncIterator[Transaction]:
         """Yield whole transactions over all subscriptions, from the first call on.
 
         Bounded, and interrupted by SyncError, as `Subscription.commits`; there is one consumer.
         """
-        return self._following.transactions(self._error).read()
+        return self._following.transactions().read()
 
     async def wait_for(self, position: str | int, *, timeout_s: float = limits.WAIT_FOR_S) -> None:
         """Return when the rows hold everything that was committed up to a position of the WAL.
@@ -213,51 +263,11 @@ class Client:
         ValueError when `position` is none.
         """
         wanted = parse_lsn(position) if isinstance(position, str) else Lsn(position)
-        try:
-            async with asyncio.timeout(timeout_s):
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout_at(self._next_turn()):
-                        return await self._reach(wanted)
-                self._session.wait(wanted)
-                self._has_output.set()
-                await self._reach(wanted)
-        except TimeoutError:
-            raise WaitTimeout(self._how_far(wanted, timeout_s), self.position) from None
-        finally:
-            self._session.stop_waiting(wanted)
-
-    def _next_turn(self) -> float | None:
-        """Say when a position may be asked for; None leaves it to the progress of each second."""
-        now = asyncio.get_running_loop().time()
-        turn = max(now, self._turn)
-        if turn > now + limits.PROGRESS_S:
-            return None
-        self._turn = turn + 1 / limits.WAITS_PER_S
-        return turn
-
-    async def _reach(self, wanted: Lsn) -> None:
-        while True:
-            if self._error is not None:
-                raise self._error
-            if self._holds(wanted):
-                return
-            self._moved.clear()
-            await self._moved.wait()
-
-    def _holds(self, wanted: Lsn) -> bool:
-        cursor = self._session.cursor
-        is_there = cursor is not None and cursor.lsn >= wanted
-        return not self._following.subscriptions or (is_there and not self._following.loading)
-
-    def _how_far(self, wanted: Lsn, timeout_s: float) -> str:
-        loading = ", ".join(self._following.loading)
-        facts = [
-            f"not at {format_lsn(wanted)} within {timeout_s:g} s",
-            f"the rows are as of {self.position or 'no position yet'}",
-            *([f"loading: {loading}"] if loading else []),
-            *([] if self.is_connected else [f"not connected: {self._trouble}"]),
-        ]
-        return "; ".join(facts)
+        await self._positions.wait_for(
+            wanted,
+            timeout_s=timeout_s,
+            trouble=lambda: "" if self.is_connected else self._trouble,
+        )
 
     # --- tasks ---
 
@@ -293,6 +303,8 @@ class Client:
                 self._has_output.set()
                 self._take(await socket.recv(decode=False))
                 self._moved.set()
+                if self._saver is not None:
+                    await self._saver.keep_up(self._session.cursor)
         finally:
             self._socket = None
             self.is_connected = False
@@ -307,6 +319,20 @@ class Client:
             for message in self._session.take():
                 with contextlib.suppress(ConnectionClosed):  # the task that reads deals with it
                     await socket.send(message, text=True)
+
+    async def _save(self, saver: Saver) -> None:
+        forgetting = asyncio.get_running_loop().call_later(limits.STORE_UNASKED_S, self._forget)
+        try:
+            await saver.run()
+        except StoreError as error:
+            _log.error("%s", error)
+            self._stop(error)
+        finally:
+            forgetting.cancel()
+
+    def _forget(self) -> None:
+        self._following.forget_unasked()
+        self._tell()
 
     async def _ask_again(self) -> None:
         await asyncio.sleep(limits.BACKOFF_LONGEST_S * random.uniform(0.2, 0.5))  # noqa: S311
@@ -349,10 +375,14 @@ class Client:
         self._has_talked = False  # the same again would be the same again: ever slower
         self._session.start_over()
         self._following.start_over(error)
-        self._moved.set()
+        self._tell()
 
-    def _end(self, error: Disconnected) -> None:
-        self._error = self._error or error
+    def _stop(self, error: TidewireError) -> None:
+        for task in self._own_tasks:
+            task.cancel()
+        self._end(error)
+
+    def _end(self, error: TidewireError) -> None:
         self._following.end(error)
         self._opened.set()
         self._moved.set()

@@ -61,6 +61,24 @@ class Shape(Generic[Row]):
     initial: bool = field(default=True, kw_only=True)
     row_type: type[Row] | None = field(default=None, kw_only=True)
 
+    @classmethod
+    def of(cls, request: ShapeRequest) -> Shape[Any]:
+        """Return the shape that was asked for."""
+        return Shape(
+            request.table,
+            where=request.where,
+            params=request.params or (),
+            columns=request.columns,
+            initial=request.initial,
+        )
+
+    def is_asked_like(self, other: Shape[Any]) -> bool:
+        """Tell whether the two are the same to a server; `row_type` is not its affair."""
+        # Compared as they are written: to Python 1, 1.0 and True are equal.
+        return encode(Subscribe(shapes=[self.request("")])) == encode(
+            Subscribe(shapes=[other.request("")])
+        )
+
     def request(self, id: str) -> ShapeRequest:
         """Return what the server is asked for."""
         return ShapeRequest(
@@ -125,9 +143,12 @@ class Subscription(Generic[Row]):
         self.is_live = False
         """The rows are complete up to the client's position, and follow it."""
         self.was_live = False
+        self.is_restored = False
+        """Its rows were in the store when the program began."""
         self.has_ended = False
         self.refused_at: float | None = None
         self._patience_s = patience_s
+        self._table = table
         self._rows = Rows(table, shape.row_type)
         self._moved = moved
         self._inbox: Inbox[Commit] = Inbox()
@@ -139,9 +160,17 @@ class Subscription(Generic[Row]):
         After a reset they stand still, and `is_live` is false, until a new copy takes their place
         in one step. Raises RuntimeError when only commits were asked for.
         """
+        self._check_rows()
+        return self._rows
+
+    def frozen(self) -> Rows[Row]:
+        """Return the rows as they are now, in a view that stays as it is. Raises as `rows`."""
+        self._check_rows()
+        return Rows(self._table.frozen(), self.shape.row_type)
+
+    def _check_rows(self) -> None:
         if not self.shape.initial:
             raise RuntimeError(f"{self.table} was subscribed with initial=False: it has no rows")
-        return self._rows
 
     def commits(self) -> AsyncIterator[Commit]:
         """Yield commit after commit since the subscription became live, in the database's order.
@@ -167,13 +196,27 @@ class Subscription(Generic[Row]):
 
     # --- for the client ---
 
+    def adopt(self, shape: Shape[Any], patience_s: float) -> None:
+        """Become what the program asks for: it is the same to the server.
+
+        Raises RowError when the application's type does not go with the columns.
+        """
+        self.shape, self._patience_s = shape, patience_s
+        self._rows = Rows(self._table, shape.row_type)
+        self._check_type()
+
     def join(self, event: Joined) -> None:
         """Take what the server says about the shape.
 
         Raises RowError when the application's type does not go with it.
         """
         self.table, self.columns, self.key = event.table, event.columns, event.key
-        if self.shape.row_type is not None:
+        self._check_type()
+        if self._table.is_live:
+            self.go_live()  # the rows go on where they were
+
+    def _check_type(self) -> None:
+        if self.shape.row_type is not None and self.columns:
             check_columns(self.shape.row_type, {name for name, _ in self.columns}, self.table)
 
     def go_live(self) -> None:

@@ -29,12 +29,12 @@ from tidewire.core.protocol.events import (
     RowChange,
     WasReset,
 )
+from tidewire.core.protocol.parsers import DOCUMENTS
 from tidewire.errors import Diverged
 
 Row: TypeAlias = dict[str, object]
 Name: TypeAlias = object
 """What names a row: the value of a key of one column, else a tuple."""
-_DOCUMENTS = frozenset({"json", "jsonb"})
 
 
 class Table:
@@ -51,6 +51,7 @@ class Table:
         "name",
         "rows",
         "staged",
+        "unsaved",
     )
 
     def __init__(self) -> None:
@@ -60,6 +61,8 @@ class Table:
         """The visible rows are what the server has, up to its last word."""
         self.staged: dict[Name, Row] = {}
         self.layer = Layer(self.staged)
+        self.unsaved: Layer | None = None
+        """What has become of the visible rows since they were written down, if they are."""
         self.describe("", (), ())
 
     def describe(
@@ -88,54 +91,69 @@ class Table:
         self.staged = rows
         self.layer = Layer(rows)
 
+    def frozen(self) -> Table:
+        """Return the visible rows as they are now: a table that nothing is applied to."""
+        still = Table()
+        still.describe(self.name, self.columns, self.key)
+        still.rows = dict(self.rows)
+        return still
+
 
 class Layer:
     """Changes that lie over rows, to be seen through, and to be settled into them in one step."""
 
-    __slots__ = ("_base", "_has_cleared", "_put", "_taken")
+    __slots__ = ("_base", "has_cleared", "rows", "taken")
 
     def __init__(self, base: Mapping[Name, Row] | Layer) -> None:
         self._base = base
-        self._put: dict[Name, Row] = {}
-        self._taken: set[Name] = set()
-        self._has_cleared = False
+        self.rows: dict[Name, Row] = {}
+        """What is put in."""
+        self.taken: set[Name] = set()
+        """What is taken out; a row that is put in again comes last."""
+        self.has_cleared = False
+        """All that lies below is taken out."""
 
     def get(self, name: Name) -> Row | None:
         """Return a row as it is with the changes."""
-        if name in self._put:
-            return self._put[name]
-        if self._has_cleared or name in self._taken:
+        if name in self.rows:
+            return self.rows[name]
+        if self.has_cleared or name in self.taken:
             return None
         return self._base.get(name)
 
     def put(self, name: Name, row: Row) -> None:
         """Put a row in, new or instead of the one that is there."""
-        self._put[name] = row
+        self.rows[name] = row
 
     def take(self, name: Name) -> None:
         """Take a row out."""
-        self._put.pop(name, None)
-        self._taken.add(name)
+        self.rows.pop(name, None)
+        self.taken.add(name)
 
     def clear(self) -> None:
         """Take all rows out."""
-        self._put, self._taken, self._has_cleared = {}, set(), True
+        self.rows, self.taken, self.has_cleared = {}, set(), True
+
+    def replace(self, rows: dict[Name, Row]) -> None:
+        """Put these rows in instead of all others."""
+        self.clear()
+        self.rows = dict(rows)
 
     def settle(self, rows: dict[Name, Row]) -> None:
         """Change the rows below."""
-        if self._has_cleared:
+        if self.has_cleared:
             rows.clear()
-        for name in self._taken:
+        for name in self.taken:
             rows.pop(name, None)
-        rows.update(self._put)
+        rows.update(self.rows)
 
     def settle_into(self, lower: Layer) -> None:
         """Change the layer below."""
-        if self._has_cleared:
+        if self.has_cleared:
             lower.clear()
-        for name in self._taken:
+        for name in self.taken:
             lower.take(name)
-        for name, row in self._put.items():
+        for name, row in self.rows.items():
             lower.put(name, row)
 
 
@@ -150,6 +168,11 @@ class Store:
         assert id not in self._tables, "ids are the caller's, and unique"
         table = self._tables[id] = Table()
         return table
+
+    def restore(self, id: str, table: Table) -> None:
+        """Go on with the rows of another process."""
+        assert id not in self._tables, "ids are the caller's, and unique"
+        self._tables[id] = table
 
     def remove(self, id: str) -> None:
         """Hold them no longer; who has the table can still read it."""
@@ -223,13 +246,17 @@ class Store:
         for table, layer in layers.values():
             if event.is_staged:
                 layer.settle_into(table.layer)
-            else:
-                layer.settle(table.rows)
+                continue
+            layer.settle(table.rows)
+            if table.unsaved is not None:
+                layer.settle_into(table.unsaved)
 
 
 def _show(table: Table) -> None:
     table.layer.settle(table.staged)
     table.rows = table.staged
+    if table.unsaved is not None:
+        table.unsaved.replace(table.rows)
     table.is_live = True
     table.stage({})
 
@@ -274,7 +301,7 @@ def _there(table: Table, layer: Layer, op: str, name: Name) -> Row:
 
 
 def _hashable(type_name: str, value: object) -> object:
-    if type_name in _DOCUMENTS:
+    if type_name in DOCUMENTS:
         return json.dumps(value, sort_keys=True, default=str)
     # "Not a number" is equal to itself in PostgreSQL, and not in Python.
     return value if value == value else "NaN"

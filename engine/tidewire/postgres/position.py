@@ -43,6 +43,23 @@ async def position(connection: Any) -> str:
     return format_lsn(lower_past_header(parse_lsn(lsn), segment_bytes))
 
 
+def position_blocking(connection: Any) -> str:
+    """Tell the same of a connection that blocks, and block.
+
+    Raises as `position`.
+    """
+    if isinstance(connection, psycopg.Connection):
+        lsn, segment_bytes = _ask_psycopg_sync(connection)
+    elif hasattr(connection, "exec_driver_sql") and not hasattr(connection, "sync_connection"):
+        _check(is_open=connection.in_transaction())
+        lsn, segment_bytes = connection.exec_driver_sql(_QUERY).fetchone()
+        connection.rollback()  # the transaction that the question has opened
+    else:
+        text = "a connection of psycopg or SQLAlchemy that blocks is needed; for others there is "
+        raise TypeError(f"{text}`await tidewire.position(...)`: {connection!r:.200}")
+    return format_lsn(lower_past_header(parse_lsn(lsn), segment_bytes))
+
+
 async def _ask_psycopg(connection: psycopg.AsyncConnection[Any]) -> tuple[Any, ...]:
     _check(is_open=connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE)
     async with connection.cursor(row_factory=tuple_row) as cursor:

@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 from tidewire.core.protocol.events import RowChange
-from tidewire.core.protocol.form import Form
+from tidewire.core.protocol.form import Form, read_lsn
 from tidewire.errors import ProtocolError
 
 COLUMNS = [("id", "int8"), ("name", "text"), ("amount", "numeric")]
@@ -70,3 +70,9 @@ def test_equal_descriptions_are_equal() -> None:
     assert Form(COLUMNS, ["id"]) != FORM
     assert Form(COLUMNS[:2], ["name", "id"]) != FORM
     assert FORM != "another thing"
+
+
+def test_a_position_is_read_or_refused() -> None:
+    assert read_lsn("1/A") == 2**32 + 10
+    with pytest.raises(ProtocolError, match="not a WAL position"):
+        read_lsn("soon")

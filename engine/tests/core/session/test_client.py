@@ -19,6 +19,7 @@ from engine.tests.core.session.server_messages import (
     welcome,
 )
 from tidewire.core.model.lsn import Lsn
+from tidewire.core.protocol import frames
 from tidewire.core.session.client import (
     ClientSession,
     Committed,
@@ -361,3 +362,36 @@ def test_a_part_without_the_one_before_breaks_the_protocol() -> None:
     commit(session, "0/2", row(1), part=0, last=False)
     with pytest.raises(ProtocolError, match="part of a commit is missing"):
         commit(session, "0/2", row(2), part=2, last=True)
+
+
+# --- what another process had ---
+
+
+def test_what_another_process_had_is_gone_on_with_from_its_cursor() -> None:
+    session = ClientSession("me")
+    requests = [frames.ShapeRequest(id="n", table="notes"), frames.ShapeRequest(id="7", table="t")]
+    session.go_on(Cursor("e1", Lsn(5), "tag"), requests)
+    assert (session.is_loading, session.cursor) == (False, Cursor("e1", Lsn(5), "tag"))
+    welcome(session)
+    assert session.welcomed_at == Lsn(1)
+    start = {"epoch": "e1", "lsn": "0/5", "tag": "tag"}
+    shapes = [
+        {"id": "n", "table": "notes", "from": start},
+        {"id": "7", "table": "t", "from": start},
+    ]
+    assert said(session) == [{"type": "subscribe", "shapes": shapes}]
+    for id in ("n", "7"):
+        (event,) = told(session, **NOTES | {"id": id, "mode": "catchup"})
+        assert isinstance(event, Joined)
+    (committed,) = commit(session, "0/6", row(1))
+    assert isinstance(committed, Committed)
+    assert session.cursor == Cursor("e1", Lsn(6), "tag-0/6")
+
+
+def test_what_another_process_had_is_lost_when_the_server_cannot_go_on() -> None:
+    session = ClientSession("me")
+    session.go_on(Cursor("e1", Lsn(5), "tag"), [frames.ShapeRequest(id="n", table="notes")])
+    welcome(session, "e2")
+    events = told(session, **NOTES | {"mode": "initial"})
+    assert [type(event) for event in events] == [WasReset, Joined]
+    assert (session.is_loading, session.cursor) == (True, None)

@@ -64,14 +64,15 @@ def _decode_leniently(payload: bytes | str, problem: Exception) -> frames.Server
     # PostgreSQL keeps JSON documents that a strict parser refuses: lone surrogates, numbers beyond
     # a double, numbers of thousands of digits. They are rare, and must not end a connection.
     try:
-        document = json.loads(payload, parse_int=_whole_number)
+        document = json.loads(payload, parse_int=whole_number)
         return msgspec.convert(document, frames.ServerFrame)  # type: ignore[no-any-return]
     except (ValueError, RecursionError):
         text = f"the server's message is not understood: {str(problem)[:_TEXT_CHARS]}"
         raise ProtocolError("bad_frame", text) from None
 
 
-def _whole_number(text: str) -> object:
+def whole_number(text: str) -> object:
+    """Read a JSON number without a fraction, however long."""
     return int(text) if len(text) < _INT_DIGITS else Decimal(text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tidewire.core.model.lsn import Lsn, parse_lsn
 from tidewire.core.protocol.events import Key, RowChange
 from tidewire.core.protocol.parsers import parse_value
 from tidewire.errors import ProtocolError
@@ -70,3 +71,14 @@ class Form:
         except KeyError as error:
             text = f"a column that `subscribed` did not name: {error.args[0]!r}"
             raise ProtocolError("bad_frame", text[:200]) from None
+
+
+def read_lsn(text: str) -> Lsn:
+    """Return a position.
+
+    Raises ProtocolError.
+    """
+    try:
+        return parse_lsn(text)
+    except ValueError as error:
+        raise ProtocolError("bad_frame", str(error)) from None

@@ -21,6 +21,7 @@ def _bytes(text: str) -> bytes:
     return bytes.fromhex(text[2:])
 
 
+DOCUMENTS = frozenset({"json", "jsonb"})
 PARSERS: dict[str, Parse] = {
     "int8": int,
     "numeric": Decimal,

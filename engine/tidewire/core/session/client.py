@@ -39,7 +39,7 @@ from typing import assert_never
 import msgspec
 
 from tidewire import limits
-from tidewire.core.model.lsn import Lsn, format_lsn, parse_lsn
+from tidewire.core.model.lsn import LSN_ZERO, Lsn, format_lsn
 from tidewire.core.protocol import frames
 from tidewire.core.protocol.codec import decode_server, encode
 from tidewire.core.protocol.codes import ERRORS
@@ -55,6 +55,7 @@ from tidewire.core.protocol.events import (
     Step,
     WasReset,
 )
+from tidewire.core.protocol.form import read_lsn
 from tidewire.core.session.wanted import Phase, Wanted, batches
 from tidewire.core.stream.cursor import Cursor
 from tidewire.errors import ProtocolError
@@ -89,8 +90,10 @@ class ClientSession:
         self.client = client
         self.state = State.CLOSED
         self.cursor: Cursor | None = None
+        self.welcomed_at = LSN_ZERO
+        """Where the server was when it accepted the last connection."""
         self._token = token
-        self._epoch = ""
+        self.epoch = ""
         self._subscriptions: dict[str, Wanted] = {}
         # Shapes that the server of this connection has named: others it may not speak of; and
         # those of subscriptions given up on it: what was under way still comes.
@@ -118,6 +121,13 @@ class ClientSession:
             self._subscriptions[request.id] = Wanted(request)
         if self.state is State.OPEN:
             self._ask(requests)
+
+    def go_on(self, cursor: Cursor, requests: Iterable[frames.ShapeRequest]) -> None:
+        """Take up, before the first connection, what another session had at a cursor."""
+        self.subscribe_all(list(requests))
+        for subscription in self._subscriptions.values():
+            subscription.has_position = True
+        self.cursor = cursor
 
     def unsubscribe(self, *ids: str) -> None:
         """Give up subscriptions."""
@@ -220,7 +230,7 @@ class ClientSession:
 
     def _welcome(self, frame: frames.Welcome) -> Event:
         self.state = State.OPEN
-        self._epoch = frame.epoch
+        self.epoch, self.welcomed_at = frame.epoch, read_lsn(frame.lsn)
         self._window = frame.limits.get("window_bytes", limits.WINDOW_BYTES)
         for subscription in self._subscriptions.values():
             subscription.keep_copy_of(frame.epoch)
@@ -274,7 +284,7 @@ class ClientSession:
         form = takers[0][1].form
         rows = [form.read_row(row) for row in frame.rows]
         for _, subscription in takers:
-            subscription.take_chunk(frame, self._epoch)
+            subscription.take_chunk(frame, self.epoch)
         ids = tuple(id for id, _ in takers)
         return [Chunk(ids, frame.copy, frame.chunk, rows, frame.last)]
 
@@ -290,7 +300,7 @@ class ClientSession:
             return []
         whole, self._parts[frame.stage] = gathered, []
         steps = tuple(self._read_step(piece) for piece in whole)
-        lsn = _lsn(frame.lsn)
+        lsn = read_lsn(frame.lsn)
         lost = [] if frame.stage else self._move(lsn, frame.tag)
         return [*lost, Committed(lsn, frame.at, frame.xid, steps, frame.stage)]
 
@@ -314,14 +324,15 @@ class ClientSession:
         fresh = tuple(id for id, its in named if its.phase is not Phase.LIVE)
         if any(its.phase not in {Phase.STAGED, Phase.LIVE} for _, its in named):
             raise ProtocolError("bad_frame", "live before the copy is whole")
-        lsn = _lsn(frame.lsn)
+        lsn = read_lsn(frame.lsn)
         lost = self._move(lsn, frame.tag)
         for _, subscription in named:
             subscription.go_live()
         return [*lost, Progressed(lsn, fresh)]
 
     def _reset(self, frame: frames.Reset) -> list[Event]:
-        has_new_epoch, self._epoch = frame.epoch != self._epoch, frame.epoch
+        if has_new_epoch := frame.epoch != self.epoch:
+            self.epoch, self.welcomed_at = frame.epoch, LSN_ZERO
         if frame.shape is None:
             self.cursor = None
             self._parts[False] = []
@@ -362,10 +373,10 @@ class ClientSession:
 
     def _move(self, lsn: Lsn, tag: str) -> list[Event]:
         before = self.cursor
-        goes_back = before and before.epoch == self._epoch and lsn < before.lsn
+        goes_back = before and before.epoch == self.epoch and lsn < before.lsn
         if goes_back and self._has_live:
             raise ProtocolError("bad_frame", "the server's position went back")
-        self.cursor = Cursor(self._epoch, lsn, tag)
+        self.cursor = Cursor(self.epoch, lsn, tag)
         self._waits = {wanted for wanted in self._waits if wanted > lsn}
         # Who was refused on this connection is not moved along, and cannot go on from here, even if
         # it was asked for again.
@@ -387,10 +398,3 @@ class ClientSession:
 
     def _send(self, frame: frames.Frame) -> None:
         self._outgoing.append(encode(frame))
-
-
-def _lsn(text: str) -> Lsn:
-    try:
-        return parse_lsn(text)
-    except ValueError as error:
-        raise ProtocolError("bad_frame", str(error)) from None
