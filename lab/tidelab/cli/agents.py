@@ -79,18 +79,18 @@ def load(folder: Path) -> Configuration:
 
 
 async def _serve(configuration: Configuration, *, as_json: bool) -> int:
-    from tidelab.coordinator.testsync.log_file import open_log
+    from tidelab.coordinator.testsync.log_file import logging_to_file
     from tidelab.coordinator.testsync.server import serving
 
     loop = asyncio.get_running_loop()
     stopped_by: asyncio.Future[int] = loop.create_future()
-    open_log(configuration)
     _allow_many_sockets()
-    async with serving(configuration) as addresses:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, _set_once, stopped_by, number)
-        print(_greeting(configuration, addresses, as_json=as_json), flush=True)
-        signal_number = await stopped_by
+    with logging_to_file(configuration):
+        async with serving(configuration) as addresses:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, _set_once, stopped_by, number)
+            print(_greeting(configuration, addresses, as_json=as_json), flush=True)
+            signal_number = await stopped_by
     return INTERRUPTED if signal_number == signal.SIGINT else PASSED
 
 

@@ -143,8 +143,8 @@ class Connection(asyncio.Protocol):
 
     def send(self, frame: bytes) -> None:
         """Send a frame that is ready made."""
-        if self._transport is not None and self._websocket.state is OPEN:
-            self._transport.write(frame)
+        if self._websocket.state is OPEN:
+            self._write(frame)
 
     def close(self, code: int = _NORMAL, reason: str = "") -> None:
         """Begin the closing handshake, and end it soon, whatever the agent does."""
@@ -202,11 +202,16 @@ class Connection(asyncio.Protocol):
                 self._inbox.put_nowait(b"".join(self._fragments))
                 self._fragments = []
 
+    def _write(self, data: bytes) -> None:
+        assert self._transport is not None
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
     def _flush(self) -> None:
         assert self._transport is not None
         for data in self._websocket.data_to_send():
             if data:
-                self._transport.write(data)
+                self._write(data)
             else:  # nothing follows: the closing handshake is complete, or was broken
                 self._end_soon()
                 self._transport.close()

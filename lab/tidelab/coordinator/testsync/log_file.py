@@ -5,7 +5,9 @@ Neither data nor credentials are ever written down.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -13,11 +15,12 @@ from tidelab.core.coord.testsync.configuration import Configuration
 from tidelab.core.coord.testsync.limits import LOG_FILE_BYTES_MAX, LOG_FILES_KEPT
 
 FILE = "test-sync.log"
-_LEVELS = {"WARN": "WARNING"}
+_FORM = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 
 
-def open_log(configuration: Configuration) -> None:
-    """Direct the log of this process; an unusable folder is a warning, and stderr is used."""
+@contextlib.contextmanager
+def logging_to_file(configuration: Configuration) -> Iterator[None]:
+    """Write the log of this process; into a folder that cannot be used, to stderr."""
     path = Path(configuration.log_dir) / FILE
     fault = None
     try:
@@ -26,18 +29,18 @@ def open_log(configuration: Configuration) -> None:
         )
     except OSError as error:
         handler, fault = logging.StreamHandler(), error
-    level = _LEVELS.get(configuration.log_level, configuration.log_level)
-    logging.basicConfig(
-        level=logging.WARNING,
-        handlers=[handler],
-        format="%(asctime)s %(levelname)s %(message)s",
-        force=True,
-    )
-    logging.getLogger("tidelab").setLevel(level)
+    handler.setFormatter(_FORM)
+    logging.getLogger().addHandler(handler)
+    log = logging.getLogger("tidelab.testsync")
+    log.setLevel(configuration.log_level)
     # What strangers send is no concern of the operator's; what breaks down is.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    log = logging.getLogger("tidelab.testsync")
     for warning in configuration.warnings:
         log.warning("%s", warning)
     if fault is not None:
         log.warning("%s cannot be written, this is used instead: %s", path, fault)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
