@@ -37,7 +37,7 @@ WORDS = (
     f"Authorization: {basic()}\r\n".encode(), b"\x00", b"\xff\xfe", b"a" * 70_000,
     b"5\r\nabcde\r\n", b"\x81\x85\0\0\0\0hello", b"\x88\x80\0\0\0\0", b"\x89\x80\0\0\0\0",
 )  # fmt: skip
-VALUES = (
+VALUES: tuple[object, ...] = (
     None, 0, -1, 2, 1.5, 10**30, "", "x", "wait_checkpoint", "update_data", "read_data", [], {},
     {"identifier": "x", "target_count": 3}, {"identifier": 5}, {"target_count": "2"},
 )  # fmt: skip
