@@ -160,8 +160,9 @@ async def test_an_update_is_kept_though_its_agent_is_gone_at_once() -> None:
     async with server() as at, agent(at, 7) as reader:
         async with raw(at.ws_url) as (answers, writer):
             await shake_hands(answers, writer, 7)
-            update = frame('{"command":"update_data","content":"mine"}')
-            writer.write(update + frame(wait("x", 1)) + closing(b""))
+            updates = [f'{{"command":"update_data","content":"{word}"}}' for word in ("my", "mine")]
+            messages = b"".join(map(frame, [*updates, wait("x", 1)]))
+            writer.write(messages + closing(b""))
             assert await answers.readexactly(2) == b"\x88\x00"
         async with asyncio.timeout(10):
             while await ask(reader, READ) != b'"mine"':
@@ -318,6 +319,18 @@ async def test_an_agent_that_does_not_read_is_not_obeyed_and_delays_nobody() -> 
         async with asyncio.timeout(10):
             while await ask(other, READ) != b'"slow"':
                 pass
+
+
+@on_loop
+async def test_an_agent_that_only_sends_is_left_waiting() -> None:
+    async with server() as at, agent(at, 1) as other, raw(at.ws_url) as (answers, writer):
+        await shake_hands(answers, writer)
+        update = frame('{"command":"update_data","content":"' + "a" * (1 << 20) + '"}')
+        writer.write(update + frame(READ) * 100 + update * 64)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await writer.drain()
+        await count_is(other, 2)
 
 
 @on_loop
