@@ -23,6 +23,7 @@ from typer.testing import CliRunner, Result
 from websockets.sync.client import connect
 
 from tidelab.cli.app import app
+from tidelab.core.coord.testsync.meetings import Meetings, Tell
 
 DEADLINE_S = 30.0
 POSTED = b"\x00 kept \xff"
@@ -196,3 +197,15 @@ def test_help_has_examples() -> None:
     assert result.exit_code == 0
     for word in ("tidelab agents serve -c ./config", "--check", "--json", "--configDir"):
         assert word in result.output
+
+
+def test_what_the_documentation_shows_is_so(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "howto" / "testsync.md").read_text()
+    settings, told = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "configuration.json").write_text(settings)
+    checked = run("-c", tmp_path, "--check", "--json")
+    assert json.loads(checked.stdout)["warnings"] == []
+    meetings = Meetings(0)
+    deed = meetings.receive(meetings.register(1), b'{"command":"reed_data"}', 0)
+    assert isinstance(deed, Tell)
+    assert deed.text.decode() == told.strip()
