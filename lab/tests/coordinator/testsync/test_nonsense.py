@@ -16,15 +16,14 @@ from websockets.frames import Frame, Opcode
 
 from engine.tests.integration.loop import on_loop
 from lab.tests.coordinator.testsync.wire import (
-    HANDSHAKE,
     PATIENCE_S,
     agent,
-    ask,
     basic,
+    count_is,
     raw,
-    read_answer,
     request,
     server,
+    shake_hands,
 )
 
 WORDS = (
@@ -44,10 +43,7 @@ VALUES: tuple[object, ...] = (
 
 
 async def nobody_is_disturbed(client: ClientConnection, http_url: str) -> None:
-    alone = '{"command":"get_connection_count","content":{"count":1}}'
-    async with asyncio.timeout(PATIENCE_S):
-        while await ask(client, '{"command":"get_connection_count"}') != alone:
-            pass
+    await count_is(client, 1)
     assert (await request(http_url, "GET", "/health")).status == 200
 
 
@@ -71,13 +67,10 @@ async def test_words_of_the_protocols_in_any_order(seed: int) -> None:
 @on_loop
 async def test_frames_with_anything_in_them(seed: int) -> None:
     random = Random(seed)
-    fields = {"Host": "x", "Authorization": basic(), **HANDSHAKE}
-    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     async with server() as at, agent(at, 1) as client:
         for _ in range(40):
             async with raw(at.ws_url) as (answers, writer):
-                writer.write(f"GET /register/1 HTTP/1.1\r\n{head}\r\n".encode())
-                assert (await read_answer(answers)).status == 101
+                await shake_hands(answers, writer)
                 writer.write(b"".join(any_frame(random) for _ in range(20)))
                 if random.random() < 0.5:
                     writer.write_eof()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.frames import Frame, Opcode
 
 from tidelab.coordinator.testsync.app import Application
 from tidelab.coordinator.testsync.server import Addresses, serving
@@ -25,6 +27,9 @@ HANDSHAKE = {
     "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
     "Sec-WebSocket-Version": "13",
 }
+COUNT = '{"command":"get_connection_count","content":{}}'
+READ = '{"command":"read_data"}'
+CLOSE = '{"command":"close"}'
 PATIENCE_S = 20.0  # for what comes at once on a machine that is not busy
 
 
@@ -145,3 +150,36 @@ async def receive(connection: ClientConnection) -> str | bytes:
     """Return the next message."""
     async with asyncio.timeout(PATIENCE_S):
         return await connection.recv()
+
+
+def wait(identifier: str, target_count: int) -> str:
+    content = {"identifier": identifier, "target_count": target_count}
+    return json.dumps({"command": "wait_checkpoint", "content": content})
+
+
+def counted(count: int) -> str:
+    return f'{{"command":"get_connection_count","content":{{"count":{count}}}}}'
+
+
+async def count_is(client: ClientConnection, count: int) -> None:
+    """Wait until a test has so many agents: who is cut is noticed by the loop, a moment later."""
+    async with asyncio.timeout(10):
+        while await ask(client, COUNT) != counted(count):
+            pass
+
+
+async def shake_hands(
+    answers: asyncio.StreamReader, writer: asyncio.StreamWriter, test_id: int = 1
+) -> None:
+    fields = {"Host": "x", "Authorization": basic(), **HANDSHAKE}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    writer.write(f"GET /register/{test_id} HTTP/1.1\r\n{head}\r\n".encode())
+    assert (await read_answer(answers)).status == 101
+
+
+def frame(text: str) -> bytes:
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=True)
+
+
+def closing(payload: bytes) -> bytes:
+    return Frame(Opcode.CLOSE, payload).serialize(mask=True)

@@ -80,10 +80,10 @@ class Connection(asyncio.Protocol):
         self._desk = desk
         self._connections = cast("set[asyncio.Protocol]", server_state.connections)
         self._websocket = Conversation(max_size=MESSAGE_BYTES_MAX)
-        self._fragments: list[bytes] = []
-        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()  # its end: see `_regulate`
-        self._is_read = asyncio.Event()
-        self._is_read.set()
+        self._message = bytearray()
+        self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()  # `_regulate` keeps it short
+        self._reads = asyncio.Event()  # set while the agent reads what it is sent
+        self._reads.set()
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
         self.agent: Agent | None = None
@@ -110,19 +110,19 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Note that the agent does not read."""
-        self._is_read.clear()
+        self._reads.clear()
         self._regulate()
 
     def resume_writing(self) -> None:
         """Note that the agent reads again."""
-        self._is_read.set()
+        self._reads.set()
         self._regulate()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the agent: the socket is gone."""
         self._connections.discard(self)
         self._depart()
-        self._is_read.set()
+        self._reads.set()
         self._inbox.put_nowait(None)
 
     def shutdown(self) -> None:
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
         What an agent sent before it left is returned too; then comes nothing.
         """
         message = await self._inbox.get()
-        await self._is_read.wait()
+        await self._reads.wait()
         self._regulate()
         return message
 
@@ -196,11 +196,10 @@ class Connection(asyncio.Protocol):
 
     def _collect(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            if frame.data:  # empty fragments cost nothing, and may be many
-                self._fragments.append(bytes(frame.data))
+            self._message += frame.data
             if frame.fin:
-                self._inbox.put_nowait(b"".join(self._fragments))
-                self._fragments = []
+                self._inbox.put_nowait(bytes(self._message))
+                self._message.clear()
 
     def _write(self, data: bytes) -> None:
         assert self._transport is not None
@@ -217,14 +216,14 @@ class Connection(asyncio.Protocol):
                 self._transport.close()
 
     def _regulate(self) -> None:
-        """Read the socket only while few commands wait and the agent reads its answers.
+        """Read the socket only while few messages wait and the agent reads its answers.
 
-        What waits is bounded: a full inbox grows by the rest of one chunk of the loop.
+        So what waits is bounded: a full inbox grows by the rest of one chunk of the loop.
         """
         assert self._transport is not None
         if self._transport.is_closing():
             return
-        if self._is_read.is_set() and self._inbox.qsize() < INBOX_MAX:
+        if self._reads.is_set() and self._inbox.qsize() < INBOX_MAX:
             self._transport.resume_reading()
         else:
             self._transport.pause_reading()

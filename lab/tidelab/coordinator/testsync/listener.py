@@ -74,8 +74,8 @@ class Listener(uvicorn.Server):
                 continue
             before, since = self._quiet.get(connection, (None, now))
             quiet[connection] = (cycle, since if before is cycle else now)
-            is_reading = connection.transport.get_write_buffer_size() > 0
-            if now >= quiet[connection][1] + (ANSWER_S if is_reading else REQUEST_S):
+            is_unread = connection.transport.get_write_buffer_size() > 0
+            if now >= quiet[connection][1] + (ANSWER_S if is_unread else REQUEST_S):
                 connection.transport.abort()
         self._quiet = quiet
 
