@@ -61,11 +61,12 @@ async def test_agents_meet_and_act_at_once(agents: int, rounds: int) -> None:
 
     async def take_part(client: ClientConnection, starts: list[set[int]]) -> None:
         for number in range(rounds):
+            before_ms = now_ms()
             await client.send(wait(f"round {number}", agents))
             content = await told(client)
             assert content["identifier"] == f"round {number}"
             starts[number].add(content["start_at"])
-            assert content["start_at"] > now_ms()
+            assert before_ms + START_DELAY_MS <= content["start_at"] <= now_ms() + START_DELAY_MS
             assert await ask(client, COUNT) == counted(agents)
 
     starts: list[set[int]] = [set() for _ in range(rounds)]
@@ -159,41 +160,38 @@ async def test_an_update_is_kept_though_its_agent_is_gone_at_once() -> None:
 # --- nonsense ---
 
 
-@pytest.mark.parametrize(
-    ("message", "code"),
-    [
-        ('{"command":"nope","content":{}}', 404),
-        ('{"command":""}', 404),
-        ('{"command":"GET_CONNECTION_COUNT"}', 404),
-        ("hello", 400),
-        ("[1,2]", 400),
-        ("null", 400),
-        ("", 400),
-        ('{"command":5}', 400),
-        ('{"command":"close"} x', 400),
-        ('\ufeff{"command":"close"}', 400),
-        (b"\xff\xfe", 400),
-        ('{"command":"wait_checkpoint"}', 400),
-        ('{"command":"wait_checkpoint","content":"str"}', 400),
-        ('{"command":"wait_checkpoint","content":{"target_count":1.5}}', 400),
-        ('{"command":"wait_checkpoint","content":{"target_count":99999999999999999999}}', 400),
-        (wait("x", 1_000_000), 400),
-        (wait("x" * 5000, 1), 413),
-        ('{"command":"update_data","content":"' + "a" * SHARED_BYTES_MAX + '"}', 413),
-    ],
-    ids=lambda value: str(value)[:40] or "empty",
+NONSENSE: tuple[tuple[str | bytes, int], ...] = (
+    ('{"command":"nope","content":{}}', 404),
+    ('{"command":""}', 404),
+    ('{"command":"GET_CONNECTION_COUNT"}', 404),
+    ("hello", 400),
+    ("[1,2]", 400),
+    ("null", 400),
+    ("", 400),
+    ('{"command":5}', 400),
+    ('{"command":"close"} x', 400),
+    ('\ufeff{"command":"close"}', 400),
+    (b"\xff\xfe", 400),
+    ('{"command":"wait_checkpoint"}', 400),
+    ('{"command":"wait_checkpoint","content":"str"}', 400),
+    ('{"command":"wait_checkpoint","content":{"target_count":1.5}}', 400),
+    ('{"command":"wait_checkpoint","content":{"target_count":99999999999999999999}}', 400),
+    (wait("x", 1_000_000), 400),
+    (wait("x" * 5000, 1), 413),
+    ('{"command":"update_data","content":"' + "a" * SHARED_BYTES_MAX + '"}', 413),
 )
+
+
 @on_loop
-async def test_nonsense_is_answered_and_the_socket_stays_open(
-    message: str | bytes, code: int
-) -> None:
+async def test_nonsense_is_answered_and_the_socket_stays_open() -> None:
     async with server() as at, agent(at, 1) as client:
-        answer = json.loads(await ask(client, message))
-        assert answer["command"] == "error"
-        assert answer["content"]["code"] == code
-        assert answer["content"]["error"]
-        assert await ask(client, COUNT) == counted(1)
-        assert await ask(client, READ) == b""
+        for message, code in NONSENSE:
+            answer = json.loads(await ask(client, message))
+            assert answer["command"] == "error", message[:40]
+            assert answer["content"]["code"] == code, message[:40]
+            assert answer["content"]["error"]
+            assert await ask(client, COUNT) == counted(1)
+            assert await ask(client, READ) == b""
 
 
 # --- the server itself ---

@@ -6,8 +6,11 @@ Method: sockets at which every byte is seen, to a server in this loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -42,28 +45,29 @@ async def test_a_message_beyond_all_bounds_ends_its_own_connection_only() -> Non
         await count_is(other, 1)
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"\x81\x02hi",  # not masked
-        b"\x83\x80\0\0\0\0",  # an opcode that there is not
-        b"\xc1\x80\0\0\0\0",  # a reserved bit
-        b"\x80\x80\0\0\0\0",  # a continuation of nothing
-        b"\x89\xfe\x00\x7e\0\0\0\0" + b"x" * 126,  # a long ping
-        b"\x88\x82\0\0\0\0\x03\xe7",  # close code 999
-    ],
+BROKEN = (
+    b"\x81\x02hi",  # not masked
+    b"\x83\x80\0\0\0\0",  # an opcode that there is not
+    b"\xc1\x80\0\0\0\0",  # a reserved bit
+    b"\x80\x80\0\0\0\0",  # a continuation of nothing
+    b"\x89\xfe\x00\x7e\0\0\0\0" + b"x" * 126,  # a long ping
+    b"\x88\x82\0\0\0\0\x03\xe7",  # close code 999
 )
+
+
 @on_loop
-async def test_frames_that_break_the_rules_end_their_own_connection_only(garbage: bytes) -> None:
-    async with server() as at, agent(at, 1) as other, raw(at.ws_url) as (answers, writer):
-        await shake_hands(answers, writer)
-        await count_is(other, 2)
-        writer.write(garbage)
-        async with asyncio.timeout(5):
-            end = await answers.read()
-        assert end[0] == 0x88
-        assert int.from_bytes(end[2:4]) == 1002
-        await count_is(other, 1)
+async def test_frames_that_break_the_rules_end_their_own_connection_only() -> None:
+    async with server() as at, agent(at, 1) as other:
+        for broken in BROKEN:
+            async with raw(at.ws_url) as (answers, writer):
+                await shake_hands(answers, writer)
+                await count_is(other, 2)
+                writer.write(broken)
+                async with asyncio.timeout(5):
+                    end = await answers.read()
+            assert end[0] == 0x88, broken
+            assert int.from_bytes(end[2:4]) == 1002, broken
+            await count_is(other, 1)
 
 
 # --- the end of a connection ---
@@ -154,6 +158,20 @@ async def test_an_agent_that_only_sends_is_left_waiting() -> None:
             async with asyncio.timeout(0.5):
                 await writer.drain()
         await count_is(other, 2)
+
+
+@on_loop
+async def test_an_agent_sends_faster_than_the_disk_writes(tmp_path: Path) -> None:
+    path = tmp_path / "t.db"
+    async with server(path) as at, raw(at.ws_url) as (answers, writer):
+        await shake_hands(answers, writer)
+        update = frame('{"command":"update_data","content":"' + "a" * (1 << 20) + '"}')
+        with contextlib.closing(sqlite3.connect(path)) as thief:
+            thief.execute("BEGIN EXCLUSIVE")
+            writer.write(update * 64)
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await writer.drain()
 
 
 @on_loop

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -113,20 +114,21 @@ async def test_two_requests_share_a_connection() -> None:
             assert (await read_answer(answers)).body == b'{"status":"ok"}'
 
 
-@pytest.mark.parametrize("port", ["http_url", "ws_url"])
-@pytest.mark.parametrize(
-    "silence", [b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /he"]
-)
 @on_loop
-async def test_a_client_that_says_nothing_is_cut(
-    monkeypatch: pytest.MonkeyPatch, port: str, silence: bytes
-) -> None:
+async def test_a_client_that_says_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "REQUEST_S", 0.3)
-    async with server() as at, raw(getattr(at, port)) as (answers, writer):
-        writer.write(silence)
+    health = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with server() as at, AsyncExitStack() as stack:
+        silent = []
+        for url in (at.http_url, at.ws_url):
+            for silence in (b"", b"GET /health HT", health + b"GET /he"):
+                answers, writer = await stack.enter_async_context(raw(url))
+                writer.write(silence)
+                silent.append(answers)
         async with asyncio.timeout(PATIENCE_S):
-            with contextlib.suppress(ConnectionResetError):
-                await answers.read()
+            for answers in silent:
+                with contextlib.suppress(ConnectionResetError):
+                    await answers.read()
 
 
 @on_loop
