@@ -7,7 +7,10 @@
     ├── OracleError      the oracle has lost track, or is asked about what it cannot know
     ├── DatabaseError    PostgreSQL refused, or is not there
     ├── WireError        the system under test does not keep to its protocol
-    └── EngineError      the system under test does not start, or does not stop
+    ├── EngineError      the system under test does not start, or does not stop
+    ├── ConfigurationError  a server of ours cannot start with these settings
+    ├── StorageError     what agents share cannot be kept, or cannot be read
+    └── RefusedError     an agent asks for what it cannot have
 
 A verdict is no error: a violated property is what the lab is there to find.
 """
@@ -45,3 +48,19 @@ class WireError(LabError):
 
 class EngineError(LabError):
     """The system under test does not start, or does not stop."""
+
+
+class ConfigurationError(LabError):
+    """A server of ours cannot start with these settings; nothing was started."""
+
+
+class StorageError(LabError):
+    """What agents share cannot be kept, or cannot be read."""
+
+
+class RefusedError(LabError):
+    """An agent asks for what it cannot have: it is told a code like those of HTTP, and goes on."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code

@@ -9,7 +9,7 @@ from typing import ParamSpec
 import typer
 
 from tidelab import __version__
-from tidelab.cli import outcome
+from tidelab.cli import agents, outcome
 from tidelab.cli.check import check
 from tidelab.cli.doctor import doctor
 from tidelab.cli.run import run
@@ -48,6 +48,12 @@ def exiting(command: Callable[P, int]) -> Callable[P, None]:
 
 for verb in (check, doctor, run, selftest):
     app.command()(exiting(verb))
+
+agents_app = typer.Typer(
+    help="Where agents of a test share data and wait for each other.", no_args_is_help=True
+)
+agents_app.command()(exiting(agents.serve))
+app.add_typer(agents_app, name="agents")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,1 @@
+"""Where agents of a test meet: the shells around `tidelab.core.coord`."""

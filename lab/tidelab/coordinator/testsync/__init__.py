@@ -1,0 +1,1 @@
+"""The TestSync server: two ports, one storage, and the sockets of all agents."""

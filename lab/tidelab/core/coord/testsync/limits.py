@@ -1,0 +1,43 @@
+"""Every bound of a TestSync server, with its unit and its reason."""
+
+from __future__ import annotations
+
+# --- the original's: old clients may rely on them ---
+
+SHARED_BYTES_MAX = 10 * 1024 * 1024  # data of one test, by HTTP or socket
+START_DELAY_MS = 500  # from the release of a checkpoint to the common start
+PING_S = 10.0  # between two pings to an agent: they keep proxies from ending the connection
+REQUEST_S = 10.0  # for a whole HTTP request, and between two on one connection
+ANSWER_S = 30.0  # for a client to read an answer
+PLAIN_ANSWER_BYTES_MAX = 2048  # a longer answer is sent in chunks
+RETENTION_S = 12 * 3600  # then data and checkpoints are forgotten, if no agent is there
+
+# --- one agent ---
+
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # above the data's bound: data a bit too large get an error
+INBOX_MAX = 2  # messages that wait before the socket is left unread: each may be that large
+UNSENT_BYTES_MAX = 256 * 1024  # to one agent; above that its commands wait until it reads
+CLOSE_S = 1.0  # for an agent to answer a close frame
+GONE_S = 30.0  # that an agent's host acknowledges nothing: three pings
+CHECKPOINT_NAME_MAX = 1024  # characters: the name is sent to everybody who waits
+
+# --- all agents ---
+
+AGENTS_MAX = 10_000  # at once: about 20 KB each
+MEETINGS_MAX = 100_000  # tests that agents have connected to: about 1 KB each
+CHECKPOINTS_MAX = 500_000  # of all tests: about 300 bytes each, and the name
+SHARED_BYTES_IN_MEMORY_MAX = 1 << 30  # of all tests, without SQLite: a file is better then
+CONNECTIONS_MAX = 2 * AGENTS_MAX  # of one port: each agent, and one that is just coming or going
+FILES_MAX = 2 * CONNECTIONS_MAX + 64  # of the process: both ports, and what else is open
+
+# --- the server ---
+
+STOP_S = 3.0  # for connections to end when the server stops
+DATABASE_BUSY_S = 5.0  # for another process to unlock the file
+LOG_FILE_BYTES_MAX = 10 * 1024 * 1024  # then a new file is begun
+LOG_FILES_KEPT = 3  # beside the one that is written
+
+assert MESSAGE_BYTES_MAX > SHARED_BYTES_MAX + 1024, "a full update must fit one message"
+assert PING_S < GONE_S, "only what was sent can stay unacknowledged"
+assert CLOSE_S < STOP_S, "agents are told before they are cut"
+assert DATABASE_BUSY_S < REQUEST_S, "who posts hears that the file is locked"
