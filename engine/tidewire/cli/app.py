@@ -11,6 +11,7 @@ import typer
 from tidewire import __version__
 from tidewire.cli import outcome
 from tidewire.cli.demo import demo
+from tidewire.cli.doctor import doctor
 from tidewire.cli.serve import serve
 from tidewire.cli.tail import tail
 from tidewire.cli.teardown import teardown
@@ -44,7 +45,7 @@ def exiting(command: Callable[P, int]) -> Callable[P, None]:
     return run
 
 
-for verb in (demo, serve, tail, teardown):
+for verb in (demo, serve, doctor, tail, teardown):
     app.command()(exiting(verb))
 
 

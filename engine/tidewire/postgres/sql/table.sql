@@ -5,12 +5,12 @@ WITH wanted AS (
            c.relrowsecurity AND NOT (
                SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user
            ) AS hides_rows,
-           has_table_privilege(c.oid, 'SELECT') AS may_select
+           has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+               AS may_select
     FROM unnest(%(schemas)s::text[], %(names)s::text[]) WITH ORDINALITY AS w (nspname, relname, n)
     JOIN pg_namespace n ON n.nspname = w.nspname
     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.relname
-    WHERE has_schema_privilege(n.oid, 'USAGE')
-    ORDER BY w.n
+    ORDER BY has_schema_privilege(n.oid, 'USAGE') DESC, w.n
     LIMIT 1
 ), key_index AS (
     -- The rows of a table are told apart by its replica identity index, or else its primary key.
@@ -22,6 +22,25 @@ WITH wanted AS (
 SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name, w.relkind::text AS kind,
        w.relpersistence::text AS persistence, w.relreplident::text AS identity,
        w.hides_rows, w.may_select, w.relispartition AS is_partition,
+       -- What is quoted can stand in a remedy.
+       format('%%I.%%I', w.nspname, w.relname) AS quoted, quote_ident(current_user) AS role,
+       CASE WHEN w.relispartition THEN pg_partition_root(w.oid)::regclass::text END AS root,
+       (SELECT json_build_object('name', quote_ident(x.relname), 'columns', json_agg(
+                   quote_ident(a.attname) ORDER BY k.n))
+        FROM pg_index i
+        JOIN pg_class x ON x.oid = i.indexrelid,
+             unnest(i.indkey) WITH ORDINALITY AS k (attnum, n), pg_attribute a
+        WHERE i.indrelid = w.oid AND i.indisprimary AND k.n <= i.indnkeyatts
+          AND a.attrelid = w.oid AND a.attnum = k.attnum
+        GROUP BY x.relname) AS primary_key,
+       (SELECT quote_ident(x.relname)
+        FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
+        WHERE i.indrelid = w.oid AND i.indisunique AND i.indimmediate AND i.indisvalid
+          AND NOT i.indisprimary AND i.indpred IS NULL AND i.indexprs IS NULL
+          AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = w.oid
+                          AND a.attnum = ANY (i.indkey) AND NOT a.attnotnull)
+        ORDER BY i.indnkeyatts, x.relname
+        LIMIT 1) AS unique_index,
        (SELECT coalesce(json_agg(json_build_array(a.attname, t.name, a.atttypid::int8, t.as_text)
                                 ORDER BY a.attnum), '[]')
         FROM pg_attribute a,
