@@ -192,7 +192,7 @@ def test_the_demo_tells_what_to_do_and_ctrl_c_cleans_up() -> None:
 
 
 def test_every_verb_has_help_with_an_example() -> None:
-    for verb in ("demo", "serve", "doctor", "tail", "teardown"):
+    for verb in ("demo", "serve", "doctor", "status", "tail", "teardown"):
         done = tidewire(verb, "--help")
         assert done.returncode == 0
         assert re.search(rf"Examples?:\s+.*tidewire {verb}", done.stdout, re.DOTALL), verb

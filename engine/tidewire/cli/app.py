@@ -13,6 +13,7 @@ from tidewire.cli import outcome
 from tidewire.cli.demo import demo
 from tidewire.cli.doctor import doctor
 from tidewire.cli.serve import serve
+from tidewire.cli.status import status
 from tidewire.cli.tail import tail
 from tidewire.cli.teardown import teardown
 from tidewire.errors import TidewireError
@@ -45,7 +46,7 @@ def exiting(command: Callable[P, int]) -> Callable[P, None]:
     return run
 
 
-for verb in (demo, serve, doctor, tail, teardown):
+for verb in (demo, serve, doctor, status, tail, teardown):
     app.command()(exiting(verb))
 
 
