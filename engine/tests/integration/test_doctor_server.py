@@ -6,10 +6,7 @@ what poolers do; then the remedy is followed to the letter.
 
 from __future__ import annotations
 
-import contextlib
-import secrets
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -26,6 +23,7 @@ from engine.tests.integration.clinic import (
 from engine.tests.integration.conftest import binaries_of, versions
 from engine.tests.integration.live import Live, database, in_loop
 from engine.tests.integration.pooler import pooler
+from engine.tests.integration.roles import role_in
 from engine.tests.integration.syncing import only_newest
 from tidewire.core.diagnosis.finding import Level
 from tidewire.embedded import EmbeddedPostgres
@@ -50,22 +48,6 @@ def ward(clinic: EmbeddedPostgres) -> Iterator[Live]:
             # Before the database is dropped: that would wait for a standby that is not there.
             execute(clinic.url, "ALTER SYSTEM RESET ALL", "ALTER SYSTEM SET wal_level = logical")
             execute(clinic.url, "SELECT pg_reload_conf()")
-
-
-@contextlib.contextmanager
-def role_in(live: Live, attributes: str = "") -> Iterator[tuple[str, str]]:
-    """Make a role that may nothing but log in; yield its name and its URL."""
-    name = f"r_{secrets.token_hex(4)}"
-    execute(live.url, f"CREATE ROLE {name} LOGIN PASSWORD 'p' {attributes}")
-    parts = urlsplit(live.url)
-    url = parts._replace(netloc=f"{name}:p@{parts.netloc.rpartition('@')[2]}").geturl()
-    try:
-        yield name, url
-    finally:
-        execute(
-            live.url, f"REASSIGN OWNED BY {name} TO tidewire", f"DROP OWNED BY {name}",
-            f"DROP ROLE {name}",
-        )  # fmt: skip
 
 
 def walsender(url: str, name: str) -> psycopg.Connection:
