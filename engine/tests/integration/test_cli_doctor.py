@@ -82,6 +82,7 @@ def test_names_of_others_do_not_write_to_the_terminal(live: Live) -> None:
     execute(live.url, 'CREATE TABLE "x\x1b[2J\ny" (id int)')
     _, said = doctor(live, "--all", "--only-problems")
     assert "\x1b" not in said
+    assert said.count("\n") == 3, "one line each: the finding, its remedy, the counts"
     assert 'public."x\\x1b[2J\\x0ay"' in said
 
 

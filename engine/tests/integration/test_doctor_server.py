@@ -67,6 +67,7 @@ async def test_a_server_as_it_comes_is_made_ready(version: str) -> None:
         assert found.keys() == expected
         assert found["connections"].level is Level.WARNING
         assert found["slots"].level is Level.PROBLEM
+        assert found["slot_wal"].text.endswith("until the disk is full")
         assert follow(server.url, *found.values())
         server.restart()
         assert await trouble(server.url) == {}

@@ -13,9 +13,10 @@ import pytest
 
 from engine.tests.integration.clinic import cure, execute, follow, fresh_server, trouble
 from engine.tests.integration.conftest import versions
-from engine.tests.integration.live import Live, eventually, in_loop
+from engine.tests.integration.live import Live, database, eventually, in_loop
 from tidewire import limits
 from tidewire.core.diagnosis.finding import Finding, Level
+from tidewire.embedded import EmbeddedPostgres
 from tidewire.postgres.examination import examine
 
 pytestmark = pytest.mark.postgres
@@ -61,6 +62,18 @@ async def test_slots_that_nobody_reads_are_named_and_dropped(live: Live) -> None
             follow(live.url, found)
             assert await about(live, "slot", name) == []
         assert await about(live, "slot", "somebody_elses") == []
+
+
+@in_loop
+async def test_a_slot_of_the_same_name_in_another_database_is_not_ours(
+    live: Live, server: EmbeddedPostgres
+) -> None:
+    with database(server) as other, slots(other, OWN):
+        [found] = await about(live, "slot", OWN)
+        assert "nobody reads it" in found.text
+        assert other.url.rpartition("/")[2] in found.remedy[0]
+        follow(live.url, found)
+        assert await about(other, "slot", OWN) == []
 
 
 @in_loop

@@ -54,9 +54,13 @@ ILL = {
         "no primary key",
     ),
 }
+_PUBLISHED = "WITH (publish = '{}', publish_via_partition_root = true)"
 PUBLICATIONS = {
     "all tables": "FOR ALL TABLES WITH (publish_via_partition_root = true)",
-    "no truncate": "WITH (publish = 'insert, update', publish_via_partition_root = true)",
+    "no inserts": _PUBLISHED.format("update, delete, truncate"),
+    "no updates": _PUBLISHED.format("insert, delete, truncate"),
+    "no deletes": _PUBLISHED.format("insert, update, truncate"),
+    "no truncates": _PUBLISHED.format("insert, update, delete"),
     "by partitions": "",
 }
 
@@ -175,7 +179,13 @@ async def test_a_publication_holds_a_schema_or_half_a_table(live: Live) -> None:
 
 @in_loop
 async def test_all_tables_are_those_of_users(live: Live) -> None:
-    execute(live.url, "CREATE TABLE a (id int PRIMARY KEY)", "CREATE TABLE b (id int)")
+    execute(
+        live.url,
+        "CREATE TABLE a (id int PRIMARY KEY)",
+        "CREATE TABLE b (id int PRIMARY KEY) PARTITION BY RANGE (id)",
+        "CREATE TABLE b_1 PARTITION OF b FOR VALUES FROM (0) TO (9)",
+        "CREATE VIEW c AS SELECT 1",
+    )
     findings = await examine(live.url, "default", (), is_all=True)
     assert [e.subject for e in findings if e.id == "table"] == ["public.a", "public.b"]
     assert not any(each.subject for each in await examine(live.url, "default", ()))
@@ -217,7 +227,9 @@ async def test_a_stranger_is_let_in_step_by_step_until_the_engine_serves(live: L
 @only_newest
 @in_loop
 async def test_a_table_of_a_superuser_is_handed_over(live: Live) -> None:
-    execute(live.url, "CREATE TABLE t (id int PRIMARY KEY)", "GRANT SELECT ON t TO PUBLIC")
+    execute(live.url, "CREATE TABLE t (id int PRIMARY KEY)")
     with role_in(live, "REPLICATION") as (name, url):
+        read = await cure(live.url, "table_rights", "t", as_role=url)
+        assert read.remedy == (f"GRANT SELECT ON public.t TO {name};",)
         found = await cure(live.url, "table_owner", "t", as_role=url)
         assert found.remedy == (f"ALTER TABLE public.t OWNER TO {name};",)
