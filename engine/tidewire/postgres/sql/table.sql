@@ -14,7 +14,8 @@ WITH wanted AS (
     LIMIT 1
 ), key_index AS (
     -- The rows of a table are told apart by its replica identity index, or else its primary key.
-    SELECT i.indkey
+    -- Columns that the index merely includes come behind those of its key.
+    SELECT i.indkey, i.indnkeyatts
     FROM pg_index i, wanted w
     WHERE i.indrelid = w.oid AND i.indimmediate AND i.indisvalid AND i.indisunique
       AND CASE w.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
@@ -70,5 +71,5 @@ SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name, w.relkind::te
           AND a.attgenerated <> '') AS generated,
        (SELECT json_agg(a.attname ORDER BY k.n)
         FROM key_index i, unnest(i.indkey) WITH ORDINALITY AS k (attnum, n), pg_attribute a
-        WHERE a.attrelid = w.oid AND a.attnum = k.attnum) AS key
+        WHERE a.attrelid = w.oid AND a.attnum = k.attnum AND k.n <= i.indnkeyatts) AS key
 FROM wanted w
