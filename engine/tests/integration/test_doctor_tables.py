@@ -123,6 +123,14 @@ async def test_partitions_tell_less_than_the_whole(live: Live) -> None:
         "ALTER TABLE t_1 REPLICA IDENTITY NOTHING",
     )
     await cure(live.url, "table_partitions", "t")
+    execute(
+        live.url,
+        "ALTER TABLE t ALTER n SET NOT NULL",
+        "CREATE UNIQUE INDEX by_n ON t (n, id)",
+        "ALTER TABLE t REPLICA IDENTITY USING INDEX by_n",
+    )
+    index = await cure(live.url, "table_partitions", "t")
+    assert index.remedy == full.remedy
 
 
 @in_loop

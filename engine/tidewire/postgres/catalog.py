@@ -227,6 +227,7 @@ def table_of(facts: dict[str, Any]) -> Table:
         primary_key_name=primary["name"],
         unique_index=facts["unique_index"],
         root=facts["root"],
+        poorer=facts["poorer"],
     )
 
 

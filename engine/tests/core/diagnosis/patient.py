@@ -88,7 +88,6 @@ PLACE = Place(
     is_published=True,
     is_narrowed=False,
     generated=(),
-    poorer=(),
     types={"id": INT, "body": TEXT, "extra": JSONB},
 )
 FACTS = Facts(

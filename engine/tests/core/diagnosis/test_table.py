@@ -78,11 +78,6 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
         "table_publication",
         "ALTER PUBLICATION tidewire_default ADD TABLE public.orders;",
     ),
-    (
-        {"poorer": ["public.orders_1"]},
-        "table_partitions",
-        "ALTER TABLE public.orders_1 REPLICA IDENTITY DEFAULT;",
-    ),
 ]
 
 
@@ -127,11 +122,15 @@ def test_what_is_wrong_around_it_is_told_also_when_it_cannot_be_followed() -> No
 
 
 def test_partitions_of_a_table_with_full_identity_want_it_too() -> None:
-    table, place = replace(TABLE, identity="f"), replace(PLACE, poorer=["p1", "p2"])
-    assert worst(judge_table(table, place, FACTS)).remedy == (
+    table = replace(TABLE, kind="p", identity="f", poorer=["p1", "p2"])
+    [found] = judge_table(table, PLACE, FACTS)
+    assert (found.id, found.level) == ("table_partitions", Level.PROBLEM)
+    assert found.remedy == (
         "ALTER TABLE p1 REPLICA IDENTITY FULL;",
         "ALTER TABLE p2 REPLICA IDENTITY FULL;",
     )
+    [found] = judge_table(replace(table, identity="d"), PLACE, FACTS)
+    assert found.remedy[0] == "ALTER TABLE p1 REPLICA IDENTITY DEFAULT;"
 
 
 def test_a_name_that_no_table_has_is_told() -> None:

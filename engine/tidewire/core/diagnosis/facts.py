@@ -143,11 +143,13 @@ class Table:
     """An index that could be its replica identity."""
     root: str | None = None
     """The table that a partition is a part of."""
+    poorer: Sequence[str] = ()
+    """Partitions whose replica identity says less than that of the whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """How a table stands in the database: its rights, its publication, its partitions."""
+    """How a table stands in the database: its rights, and its publication."""
 
     owner: str
     owner_is_superuser: bool
@@ -160,8 +162,6 @@ class Place:
     """Whether only some of its rows or columns are published."""
     generated: Sequence[str]
     """Columns, not quoted."""
-    poorer: Sequence[str]
-    """Partitions whose replica identity says less than that of the whole."""
     types: Mapping[str, ColumnType]
     """By column, not quoted."""
 

@@ -46,8 +46,6 @@ def judge_table(table: Table, place: Place, facts: Facts) -> Iterator[Finding]:
         faults.append(_owner(table, place))
     if place.is_narrowed and facts.publication is not None:
         faults.append(_narrowed(table, facts.publication.name))
-    if place.poorer:
-        faults.append(_partitions(table, place))
     yield from faults
     if not faults:
         text = f"can be followed by its key ({', '.join(table.key)})"
@@ -77,6 +75,8 @@ def find_obstacle(table: Table) -> Finding | None:
         return _obstacle(name, text, f"ALTER ROLE {table.role} BYPASSRLS;")
     if table.identity == "n" or not table.key:
         return _unnamed(table)
+    if table.poorer:
+        return _poorer(table)
     return None
 
 
@@ -106,6 +106,17 @@ def _unnamed(table: Table) -> Finding:
         note("this rewrites the table under a lock; or: ADD PRIMARY KEY (its columns)"),
         f"ALTER TABLE {name} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY;",
         *default,
+    )
+
+
+def _poorer(table: Table) -> Finding:
+    # PostgreSQL would label such an old row as whole, and its missing values would read as NULL.
+    wanted = "DEFAULT" if table.identity == "d" else "FULL"
+    return problem(
+        "table_partitions",
+        f"the log tells less of old rows in {', '.join(table.poorer)} than in the whole table",
+        *(f"ALTER TABLE {each} REPLICA IDENTITY {wanted};" for each in table.poorer),
+        subject=table.name,
     )
 
 
@@ -147,16 +158,6 @@ def _narrowed(table: Table, publication: str) -> Finding:
         f"ALTER PUBLICATION {publication} DROP TABLE {table.name};",
         f"ALTER PUBLICATION {publication} ADD TABLE {table.name};",
         "COMMIT;",
-        subject=table.name,
-    )
-
-
-def _partitions(table: Table, place: Place) -> Finding:
-    wanted = "FULL" if table.identity == "f" else "DEFAULT"
-    return problem(
-        "table_partitions",
-        f"the log tells less of old rows in {', '.join(place.poorer)} than in the whole table",
-        *(f"ALTER TABLE {each} REPLICA IDENTITY {wanted};" for each in place.poorer),
         subject=table.name,
     )
 

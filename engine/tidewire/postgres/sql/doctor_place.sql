@@ -1,4 +1,4 @@
--- How a table stands in the database: its rights, its publication, its partitions.
+-- How a table stands in the database: its rights, and its publication.
 SELECT quote_ident(o.rolname)               AS owner,
        o.rolsuper                           AS owner_is_superuser,
        pg_has_role(c.relowner, 'USAGE')     AS is_owner,
@@ -7,16 +7,7 @@ SELECT quote_ident(o.rolname)               AS owner,
        has_table_privilege(c.oid, 'SELECT') AS may_select,
        r.oid IS NOT NULL                    AS is_published,
        -- PostgreSQL 14 has neither of these columns.
-       coalesce(to_jsonb(r) ->> 'prqual', to_jsonb(r) ->> 'prattrs') IS NOT NULL AS is_narrowed,
-       ARRAY(
-           SELECT format('%%I.%%I', m.nspname, l.relname)
-           FROM pg_partition_tree(c.oid) t
-           JOIN pg_class l ON l.oid = t.relid
-           JOIN pg_namespace m ON m.oid = l.relnamespace
-           WHERE t.isleaf AND t.relid <> c.oid
-             AND (l.relreplident = 'n' OR c.relreplident = 'f' AND l.relreplident <> 'f')
-           ORDER BY m.nspname, l.relname
-       )                                    AS poorer
+       coalesce(to_jsonb(r) ->> 'prqual', to_jsonb(r) ->> 'prattrs') IS NOT NULL AS is_narrowed
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_roles o ON o.oid = c.relowner

@@ -26,6 +26,17 @@ SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name, w.relkind::te
        -- What is quoted can stand in a remedy.
        format('%%I.%%I', w.nspname, w.relname) AS quoted, quote_ident(current_user) AS role,
        CASE WHEN w.relispartition THEN pg_partition_root(w.oid)::regclass::text END AS root,
+       -- What is logged of an old row is the partition's choice, how it is labelled the whole's.
+       ARRAY(
+           SELECT format('%%I.%%I', m.nspname, l.relname)
+           FROM pg_partition_tree(w.oid) t
+           JOIN pg_class l ON l.oid = t.relid
+           JOIN pg_namespace m ON m.oid = l.relnamespace
+           WHERE t.isleaf AND t.relid <> w.oid
+             AND l.relreplident <> ALL (CASE w.relreplident
+                 WHEN 'f' THEN '{f}' WHEN 'i' THEN '{i,f}' ELSE '{d,f}' END::"char"[])
+           ORDER BY m.nspname, l.relname
+       ) AS poorer,
        (SELECT json_build_object('name', quote_ident(x.relname), 'columns', json_agg(
                    quote_ident(a.attname) ORDER BY k.n))
         FROM pg_index i
