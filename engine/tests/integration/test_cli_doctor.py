@@ -14,7 +14,7 @@ from engine.tests.integration.clinic import execute
 from engine.tests.integration.command import tidewire
 from engine.tests.integration.live import Live
 from engine.tests.integration.syncing import only_newest
-from tidewire.core.diagnosis.finding import MATTERS
+from tidewire.core.diagnosis.matters import MATTERS
 
 pytestmark = pytest.mark.postgres
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.tests.core.diagnosis.patient import FACTS, are_well, with_settings
 from tidewire.core.diagnosis.diagnose import diagnose
-from tidewire.core.diagnosis.finding import MATTERS
+from tidewire.core.diagnosis.matters import MATTERS
 
 # Matters that are spoken of only where something is wrong.
 ONLY_WRONG = {

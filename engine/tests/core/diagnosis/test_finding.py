@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tidewire.core.diagnosis.finding import (
-    MATTERS,
     Finding,
     Level,
     literal,
@@ -41,16 +40,3 @@ def test_a_matter_that_is_not_listed_is_a_bug() -> None:
 def test_a_name_cannot_leave_its_comment_or_its_text() -> None:
     assert note("drop a\nDROP TABLE b\u2028\x1b[2J") == "-- drop a?DROP TABLE b??[2J"
     assert literal("o'clock") == "'o''clock'"
-
-
-def test_each_matter_is_explained_by_sentences() -> None:
-    assert all(text.endswith(".") and text[0].isupper() for text in MATTERS.values())
-
-
-def test_ids_are_for_machines_and_stay() -> None:
-    assert " ".join(MATTERS) == (
-        "version wal_level role_replication database_create standby encoding pooler replication "
-        "wal_sender_timeout slots walsenders connections slot_wal slot_idle synchronous_standbys "
-        "failover sessions_seen publication slot transaction prepared table_missing table "
-        "table_rights table_owner table_publication table_partitions table_conditions"
-    )
