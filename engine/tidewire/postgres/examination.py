@@ -13,15 +13,15 @@ from tidewire import limits
 from tidewire.core.diagnosis.diagnose import diagnose
 from tidewire.core.diagnosis.facts import (
     Facts,
-    Place,
     Prepared,
     Publication,
+    Route,
     Server,
     Settings,
     Slot,
+    Standing,
     Table,
     Transaction,
-    Way,
 )
 from tidewire.core.diagnosis.finding import Finding
 from tidewire.core.diagnosis.server import VERSION_OLDEST, judge_version
@@ -56,7 +56,7 @@ async def examine(
         async with (
             asyncio.timeout(limits.EXAMINATION_S),
             await psycopg.AsyncConnection.connect(
-                reading, autocommit=True, row_factory=dict_row
+                reading, autocommit=True, row_factory=dict_row, prepare_threshold=None
             ) as connection,
         ):
             server = Server(**await _row(connection, "server"))
@@ -86,12 +86,12 @@ async def _look(
     if is_all or not tables:
         found = await _rows(connection, "doctor_tables", publication=publication, all=is_all)
         tables = [row["name"] for row in found]
-    looked = [(name, await _table(connection, name, publication)) for name in tables]
+    looked = [(name, await _table(connection, server, name, publication)) for name in tables]
     return Facts(
         deployment=deployment,
         server=server,
         settings=settings,
-        way=await _way(connection, url),
+        route=await _route(connection, url),
         publication=await _publication(connection, server, publication),
         slots=[Slot(**row) for row in slots],
         transactions=[Transaction(**row) for row in await _rows(connection, "doctor_transactions")],
@@ -101,8 +101,8 @@ async def _look(
     )
 
 
-async def _way(connection: Connection, url: str) -> Way:
-    row = await _row(connection, "doctor_way")
+async def _route(connection: Connection, url: str) -> Route:
+    row = await _row(connection, "doctor_route")
     refusal = timeout_ms = None
     try:
         async with Replication(url) as replication:
@@ -110,7 +110,7 @@ async def _way(connection: Connection, url: str) -> Way:
             timeout_ms = await replication.own_timeout_ms()
     except DatabaseGone as error:
         refusal = str(error)
-    return Way(
+    return Route(
         # Who shares connections must answer for others' cancel requests, and so makes up ids.
         is_pooled=connection.info.backend_pid != row["pid"],
         refusal=refusal,
@@ -129,13 +129,18 @@ async def _publication(connection: Connection, server: Server, name: str) -> Pub
     return Publication(**rows[0], schemas=[row["name"] for row in schemas])
 
 
-async def _table(connection: Connection, name: str, publication: str) -> tuple[Table, Place] | None:
+async def _table(
+    connection: Connection, server: Server, name: str, publication: str
+) -> tuple[Table, Standing] | None:
     facts = await look_up(connection, name)
     if facts is None:
         return None
-    place = await _row(connection, "doctor_place", oid=facts["oid"], publication=publication)
     types = await column_types(connection, facts["oid"])
-    return table_of(facts), Place(**place, generated=facts["generated"], types=types)
+    rows = await _rows(connection, "doctor_standing", oid=facts["oid"], publication=publication)
+    if not rows:  # it went while we looked
+        return None
+    standing = Standing(**rows[0], generated=facts["generated"], types=types)
+    return table_of(facts, server.role), standing
 
 
 async def _rows(connection: Connection, name: str, **values: object) -> list[dict[str, Any]]:

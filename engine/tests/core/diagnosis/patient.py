@@ -8,13 +8,13 @@ from typing import Any
 
 from tidewire.core.diagnosis.facts import (
     Facts,
-    Place,
     Publication,
+    Route,
     Server,
     Settings,
     Slot,
+    Standing,
     Table,
-    Way,
 )
 from tidewire.core.diagnosis.finding import Finding, Level
 from tidewire.core.shape.types import ColumnType, Kind
@@ -45,7 +45,7 @@ SETTINGS = Settings(
     on_command_line=(),
     sees_others=True,
 )
-WAY = Way(is_pooled=False, refusal=None, wal_sender_timeout_ms=3000, client_address="10.0.0.7")
+ROUTE = Route(is_pooled=False, refusal=None, wal_sender_timeout_ms=3000, client_address="10.0.0.7")
 PUBLICATION = Publication(
     name="tidewire_default",
     is_ours=True,
@@ -78,7 +78,7 @@ TABLE = Table(
 INT = ColumnType(Kind.INT4, 23, "pg_catalog", "int4")
 TEXT = ColumnType(Kind.TEXT, 25, "pg_catalog", "text", is_bytewise=False)
 JSONB = ColumnType(Kind.OTHER, 3802, "pg_catalog", "jsonb")
-PLACE = Place(
+STANDING = Standing(
     owner="app_owner",
     owner_is_superuser=False,
     is_owner=True,
@@ -94,10 +94,10 @@ FACTS = Facts(
     deployment="default",
     server=SERVER,
     settings=SETTINGS,
-    way=WAY,
+    route=ROUTE,
     publication=PUBLICATION,
     slots=(SLOT,),
-    tables=((TABLE, PLACE),),
+    tables=((TABLE, STANDING),),
 )
 
 

@@ -31,7 +31,7 @@ def test_a_database_may_be_empty() -> None:
         deployment="d",
         server=FACTS.server,
         settings=FACTS.settings,
-        way=FACTS.way,
+        route=FACTS.route,
         publication=None,
     )
     assert (facts.slots, facts.transactions, facts.prepared) == ((), (), ())

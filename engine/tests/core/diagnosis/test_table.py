@@ -11,7 +11,7 @@ from engine.tests.core.diagnosis.patient import (
     FACTS,
     INT,
     JSONB,
-    PLACE,
+    STANDING,
     TABLE,
     TEXT,
     are_well,
@@ -82,7 +82,7 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
 
 
 def conditions(**changes: Any) -> Finding:
-    *_, last = judge_table(replace(TABLE, **changes), PLACE, FACTS)
+    *_, last = judge_table(replace(TABLE, **changes), STANDING, FACTS)
     assert last.id == "table_conditions"
     return last
 
@@ -90,9 +90,9 @@ def conditions(**changes: Any) -> Finding:
 def test_a_good_table_is_well() -> None:
     assert find_obstacle(TABLE) is None
     assert are_well(judge_tables(FACTS))
-    assert are_well(judge_table(TABLE, replace(PLACE, is_published=False), FACTS))
-    assert are_well(judge_table(TABLE, replace(PLACE, is_owner=False), FACTS))
-    found = next(judge_table(TABLE, replace(PLACE, generated=["total"]), FACTS))
+    assert are_well(judge_table(TABLE, replace(STANDING, is_published=False), FACTS))
+    assert are_well(judge_table(TABLE, replace(STANDING, is_owner=False), FACTS))
+    found = next(judge_table(TABLE, replace(STANDING, generated=["total"]), FACTS))
     assert found.text.endswith("by its key (id), without its generated columns (total)")
 
 
@@ -104,12 +104,12 @@ def test_what_keeps_it_from_being_followed(change: dict[str, Any], text: str, re
     assert (found.id, found.level, found.subject) == ("table", Level.PROBLEM, "public.orders")
     assert text in found.text
     assert remedy in found.remedy
-    assert worst(judge_table(table, PLACE, FACTS)) == found
+    assert worst(judge_table(table, STANDING, FACTS)) == found
 
 
 @pytest.mark.parametrize(("change", "id", "remedy"), FAULTS, ids=lambda v: str(v)[:40])
 def test_what_is_wrong_around_it(change: dict[str, Any], id: str, remedy: str) -> None:
-    findings = list(judge_table(TABLE, replace(PLACE, **change), FACTS))
+    findings = list(judge_table(TABLE, replace(STANDING, **change), FACTS))
     found = worst(findings)
     assert (found.id, found.level, found.subject) == (id, Level.PROBLEM, "public.orders")
     assert remedy in found.remedy
@@ -117,19 +117,19 @@ def test_what_is_wrong_around_it(change: dict[str, Any], id: str, remedy: str) -
 
 
 def test_what_is_wrong_around_it_is_told_also_when_it_cannot_be_followed() -> None:
-    table, place = replace(TABLE, persistence="u"), replace(PLACE, may_select=False)
-    assert [each.id for each in judge_table(table, place, FACTS)] == ["table", "table_rights"]
+    table, standing = replace(TABLE, persistence="u"), replace(STANDING, may_select=False)
+    assert [each.id for each in judge_table(table, standing, FACTS)] == ["table", "table_rights"]
 
 
 def test_partitions_of_a_table_with_full_identity_want_it_too() -> None:
     table = replace(TABLE, kind="p", identity="f", poorer=["p1", "p2"])
-    [found] = judge_table(table, PLACE, FACTS)
+    [found] = judge_table(table, STANDING, FACTS)
     assert (found.id, found.level) == ("table_partitions", Level.PROBLEM)
     assert found.remedy == (
         "ALTER TABLE p1 REPLICA IDENTITY FULL;",
         "ALTER TABLE p2 REPLICA IDENTITY FULL;",
     )
-    [found] = judge_table(replace(table, identity="d"), PLACE, FACTS)
+    [found] = judge_table(replace(table, identity="d"), STANDING, FACTS)
     assert found.remedy[0] == "ALTER TABLE p1 REPLICA IDENTITY DEFAULT;"
 
 
@@ -145,4 +145,4 @@ def test_conditions_may_use_the_key_and_with_full_identity_all_that_can_be_compa
     full = conditions(identity="f").text
     assert full.startswith("conditions may use id, body (no < or > of body); extra has type jsonb")
     assert conditions(key=("extra",)).text.startswith("conditions may use no column,")
-    assert PLACE.types == {"id": INT, "body": TEXT, "extra": JSONB}
+    assert STANDING.types == {"id": INT, "body": TEXT, "extra": JSONB}

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from tidewire.core.diagnosis.facts import Facts
 from tidewire.core.diagnosis.finding import Finding
 from tidewire.core.diagnosis.publication import judge_publication
+from tidewire.core.diagnosis.route import judge_route
 from tidewire.core.diagnosis.server import judge_server
 from tidewire.core.diagnosis.settings import judge_settings
 from tidewire.core.diagnosis.slots import judge_slots, judge_transactions
 from tidewire.core.diagnosis.table import judge_tables
-from tidewire.core.diagnosis.way import judge_way
 
 
 def diagnose(facts: Facts) -> Iterator[Finding]:
     """Judge everything."""
     yield from judge_server(facts.server, facts.settings)
-    yield from judge_way(facts)
+    yield from judge_route(facts)
     yield from judge_settings(facts)
     yield from judge_publication(facts)
     yield from judge_slots(facts)

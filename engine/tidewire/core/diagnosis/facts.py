@@ -54,8 +54,8 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """The way to the server: what became of the connections that were tried."""
+class Route:
+    """The route to the server: what became of the connections that were tried."""
 
     is_pooled: bool
     """What answered has another process id than what serves us."""
@@ -148,7 +148,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Standing:
     """How a table stands in the database: its rights, and its publication."""
 
     owner: str
@@ -173,11 +173,11 @@ class Facts:
     deployment: str
     server: Server
     settings: Settings
-    way: Way
+    route: Route
     publication: Publication | None
     slots: Sequence[Slot] = ()
     transactions: Sequence[Transaction] = ()
     prepared: Sequence[Prepared] = ()
-    tables: Sequence[tuple[Table, Place]] = ()
+    tables: Sequence[tuple[Table, Standing]] = ()
     missing_tables: Sequence[str] = ()
     """Names in the settings that no table has."""

@@ -27,7 +27,7 @@ def _faults(publication: Publication, role: str) -> Iterator[Finding]:
     if publication.has_all_tables:
         yield _fault(
             "it publishes all tables: UPDATE and DELETE fail on those without a key",
-            note("with the server stopped; it makes a publication that lists tables"),
+            note("with the server stopped: it makes one that lists tables, and clients start over"),
             f"DROP PUBLICATION {name};",
         )
         return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tidewire.core.diagnosis.facts import Facts, Place, Table
+from tidewire.core.diagnosis.facts import Facts, Standing, Table
 from tidewire.core.diagnosis.finding import Finding, note, ok, problem
 from tidewire.core.shape.types import equality_fault, order_fault
 
@@ -32,27 +32,27 @@ def judge_tables(facts: Facts) -> Iterator[Finding]:
             note("create it, or name it as it stands in the catalog: table, or schema.table"),
             subject=name,
         )
-    for table, place in facts.tables:
-        yield from judge_table(table, place, facts)
+    for table, standing in facts.tables:
+        yield from judge_table(table, standing, facts)
 
 
-def judge_table(table: Table, place: Place, facts: Facts) -> Iterator[Finding]:
+def judge_table(table: Table, standing: Standing, facts: Facts) -> Iterator[Finding]:
     """Judge one table."""
-    name, faults = table.name, [*_rights(table, place)]
+    name, faults = table.name, [*_rights(table, standing)]
     if obstacle := find_obstacle(table):
         yield from [obstacle, *faults]
         return
-    if not place.is_published and not place.is_owner:
-        faults.append(_owner(table, place))
-    if place.is_narrowed and facts.publication is not None:
+    if not standing.is_published and not standing.is_owner:
+        faults.append(_owner(table, standing))
+    if standing.is_narrowed and facts.publication is not None:
         faults.append(_narrowed(table, facts.publication.name))
     yield from faults
     if not faults:
         text = f"can be followed by its key ({', '.join(table.key)})"
-        if place.generated:
-            text += f", without its generated columns ({', '.join(place.generated)})"
+        if standing.generated:
+            text += f", without its generated columns ({', '.join(standing.generated)})"
         yield ok("table", text, subject=name)
-    yield _conditions(table, place)
+    yield _conditions(table, standing)
 
 
 def find_obstacle(table: Table) -> Finding | None:
@@ -124,11 +124,11 @@ def _obstacle(name: str, text: str, *remedy: str) -> Finding:
     return problem("table", text, *remedy, subject=name)
 
 
-def _rights(table: Table, place: Place) -> Iterator[Finding]:
+def _rights(table: Table, standing: Standing) -> Iterator[Finding]:
     grants = []
-    if not place.may_use_schema:
-        grants.append(f"GRANT USAGE ON SCHEMA {place.schema} TO {table.role};")
-    if not place.may_select:
+    if not standing.may_use_schema:
+        grants.append(f"GRANT USAGE ON SCHEMA {standing.schema} TO {table.role};")
+    if not standing.may_select:
         grants.append(f"GRANT SELECT ON {table.name} TO {table.role};")
     if grants:
         yield problem(
@@ -136,15 +136,15 @@ def _rights(table: Table, place: Place) -> Iterator[Finding]:
         )
 
 
-def _owner(table: Table, place: Place) -> Finding:
+def _owner(table: Table, standing: Standing) -> Finding:
     # Who is granted the owner's rights does not take them from the application. A superuser loses
     # nothing with a table, and should grant nobody what it may do.
-    remedy = [f"GRANT {place.owner} TO {table.role};"]
-    if place.owner_is_superuser:
+    remedy = [f"GRANT {standing.owner} TO {table.role};"]
+    if standing.owner_is_superuser:
         remedy = [f"ALTER TABLE {table.name} OWNER TO {table.role};"]
     return problem(
         "table_owner",
-        f"role {table.role} is not its owner ({place.owner}), and so may not publish it",
+        f"role {table.role} is not its owner ({standing.owner}), and so may not publish it",
         *remedy,
         subject=table.name,
     )
@@ -162,10 +162,10 @@ def _narrowed(table: Table, publication: str) -> Finding:
     )
 
 
-def _conditions(table: Table, place: Place) -> Finding:
+def _conditions(table: Table, standing: Standing) -> Finding:
     is_full = table.identity == "f"
     usable, without_order, faults = [], [], []
-    for name, type in place.types.items():
+    for name, type in standing.types.items():
         if fault := equality_fault(type):
             faults.append(f"{name} {fault}")
         elif is_full or name in table.key:

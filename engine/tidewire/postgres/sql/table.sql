@@ -24,7 +24,7 @@ SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name, w.relkind::te
        w.relpersistence::text AS persistence, w.relreplident::text AS identity,
        w.hides_rows, w.may_select, w.relispartition AS is_partition,
        -- What is quoted can stand in a remedy.
-       format('%%I.%%I', w.nspname, w.relname) AS quoted, quote_ident(current_user) AS role,
+       format('%%I.%%I', w.nspname, w.relname) AS quoted,
        CASE WHEN w.relispartition THEN pg_partition_root(w.oid)::regclass::text END AS root,
        -- What is logged of an old row is the partition's choice, how it is labelled the whole's.
        ARRAY(

@@ -7,31 +7,31 @@ from typing import Any
 
 import pytest
 
-from engine.tests.core.diagnosis.patient import FACTS, SERVER, SETTINGS, WAY, are_well, worst
+from engine.tests.core.diagnosis.patient import FACTS, ROUTE, SERVER, SETTINGS, are_well, worst
 from tidewire.core.diagnosis.facts import Facts
 from tidewire.core.diagnosis.finding import Level
-from tidewire.core.diagnosis.way import judge_way
+from tidewire.core.diagnosis.route import judge_route
 
 
-def with_way(**changes: Any) -> Facts:
-    return replace(FACTS, way=replace(WAY, **changes))
+def with_route(**changes: Any) -> Facts:
+    return replace(FACTS, route=replace(ROUTE, **changes))
 
 
 def refused(**changes: Any) -> Facts:
-    return with_way(refusal="no", wal_sender_timeout_ms=None, **changes)
+    return with_route(refusal="no", wal_sender_timeout_ms=None, **changes)
 
 
 def test_a_good_way_is_well() -> None:
-    assert are_well(judge_way(FACTS))
+    assert are_well(judge_route(FACTS))
 
 
 def test_a_pooler_is_found() -> None:
-    found = worst(judge_way(with_way(is_pooled=True)))
+    found = worst(judge_route(with_route(is_pooled=True)))
     assert (found.id, found.level) == ("pooler", Level.WARNING)
 
 
 def test_lost_settings_are_found() -> None:
-    found = worst(judge_way(with_way(wal_sender_timeout_ms=60_000)))
+    found = worst(judge_route(with_route(wal_sender_timeout_ms=60_000)))
     assert (found.id, found.level) == ("wal_sender_timeout", Level.WARNING)
 
 
@@ -46,7 +46,7 @@ def test_lost_settings_are_found() -> None:
 def test_a_refusal_is_told_with_the_line_that_would_let_us_in(
     address: str | None, line: str
 ) -> None:
-    found = worst(judge_way(refused(client_address=address)))
+    found = worst(judge_route(refused(client_address=address)))
     assert (found.id, found.level) == ("replication", Level.PROBLEM)
     assert line in found.remedy
     assert found.remedy[-1] == "SELECT pg_reload_conf();"
@@ -54,6 +54,6 @@ def test_a_refusal_is_told_with_the_line_that_would_let_us_in(
 
 def test_a_refusal_with_a_cause_of_its_own_has_that_remedy() -> None:
     full = replace(refused(), settings=replace(SETTINGS, walsenders_used=10))
-    assert worst(judge_way(full)).remedy[0] == "ALTER SYSTEM SET max_wal_senders = 15;"
+    assert worst(judge_route(full)).remedy[0] == "ALTER SYSTEM SET max_wal_senders = 15;"
     nobody = replace(full, server=replace(SERVER, may_replicate=False))
-    assert worst(judge_way(nobody)).remedy == ('ALTER ROLE "our role" REPLICATION;',)
+    assert worst(judge_route(nobody)).remedy == ('ALTER ROLE "our role" REPLICATION;',)

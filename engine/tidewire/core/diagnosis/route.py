@@ -10,16 +10,16 @@ from tidewire.core.diagnosis.finding import Finding, note, ok, problem, warning
 from tidewire.core.diagnosis.settings import more_walsenders
 
 
-def judge_way(facts: Facts) -> Iterator[Finding]:
+def judge_route(facts: Facts) -> Iterator[Finding]:
     """Judge the connections that were tried."""
     yield _pooler(facts)
     yield _replication(facts)
-    if facts.way.wal_sender_timeout_ms is not None:
-        yield _timeout(facts.way.wal_sender_timeout_ms)
+    if facts.route.wal_sender_timeout_ms is not None:
+        yield _timeout(facts.route.wal_sender_timeout_ms)
 
 
 def _pooler(facts: Facts) -> Finding:
-    if not facts.way.is_pooled:
+    if not facts.route.is_pooled:
         return ok("pooler", "PostgreSQL answers by itself")
     return warning(
         "pooler",
@@ -30,7 +30,7 @@ def _pooler(facts: Facts) -> Finding:
 
 
 def _replication(facts: Facts) -> Finding:
-    refusal = facts.way.refusal
+    refusal = facts.route.refusal
     if refusal is None:
         return ok("replication", "a replication connection can be opened")
     settings, server = facts.settings, facts.server
@@ -48,7 +48,7 @@ def _replication(facts: Facts) -> Finding:
 
 def _pg_hba_line(facts: Facts) -> str:
     # Logical replication is matched by the database's own name, not by `replication`.
-    server, address = facts.server, facts.way.client_address
+    server, address = facts.server, facts.route.client_address
     if address is None:
         return f"local {server.database} {server.role} scram-sha-256"
     bits = 128 if ":" in address else 32
