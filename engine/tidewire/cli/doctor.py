@@ -45,7 +45,7 @@ def doctor(
 
       tidewire doctor --all --only-problems
 
-      tidewire doctor --json | jq -r '.findings[] | select(.level != "ok") | .remedy[]'
+      tidewire doctor --json | jq -r '.findings[].remedy[]'
     """
     loaded = options.load(
         config, database_url=database_url, deployment=deployment, tables=table, log_level="error"

@@ -20,9 +20,9 @@ ILL: list[tuple[dict[str, Any], str, Level, str]] = [
     ),
     ({"walsenders_max": 0}, "walsenders", Level.PROBLEM, "SET max_wal_senders = 6;"),
     ({"connections_used": 93}, "connections", Level.WARNING, "SET max_connections = 117;"),
-    ({"slot_wal_bytes": None}, "slot_wal", Level.WARNING, "keep_size = '10240MB';"),
+    ({"slot_wal_bytes": None}, "slot_wal", Level.WARNING, "keep_size = '10GB';"),
     ({"slot_wal_bytes": GIB - 1}, "slot_wal", Level.WARNING, "SELECT pg_reload_conf();"),
-    ({"slot_wal_bytes": 0}, "slot_wal", Level.WARNING, "keep_size = '10240MB';"),
+    ({"slot_wal_bytes": 0}, "slot_wal", Level.WARNING, "keep_size = '10GB';"),
     ({"idle_slot_s": 3600.0}, "slot_idle", Level.WARNING, "timeout = '345600s';"),
     ({"sees_others": False}, "sessions_seen", Level.WARNING, 'pg_read_all_stats TO "our role";'),
 ]
@@ -65,6 +65,7 @@ def test_commits_wait_for_others(names: str) -> None:
     ("names", "standbys", "remedy"),
     [
         ("FIRST 2 (*)", ["b", 'a"'], '= \'FIRST 2 ("b", "a""")\';'),
+        ('"*", "a*"', ["b"], """= '"b", "a*"';"""),
         ('"*"', ["o'b"], """= '"o''b"';"""),
         ("*", [], "= '';"),
         ("tidewire", ["b"], "-- add application_name=another_name to the database URL"),

@@ -43,13 +43,13 @@ def test_a_slot_in_use_is_well_and_so_is_none() -> None:
             {"wal_status": "unreserved", "retained_bytes": 8 * GIB},
             Level.PROBLEM,
             "more than it may",
-            ["ALTER SYSTEM SET max_slot_wal_keep_size = '16384MB';", "SELECT"],
+            ["ALTER SYSTEM SET max_slot_wal_keep_size = '16GB';", "SELECT"],
         ),
         (
             {"wal_status": "unreserved", "retained_bytes": None},
             Level.PROBLEM,
             "0 bytes",
-            ["ALTER SYSTEM SET max_slot_wal_keep_size = '10240MB';", "SELECT"],
+            ["ALTER SYSTEM SET max_slot_wal_keep_size = '10GB';", "SELECT"],
         ),
     ],
 )

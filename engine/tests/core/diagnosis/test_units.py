@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tidewire.core.diagnosis.units import size_of, time_of
+from tidewire.core.diagnosis.units import setting_of, size_of, time_of
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,12 @@ from tidewire.core.diagnosis.units import size_of, time_of
 )
 def test_a_size(size: int, said: str) -> None:
     assert size_of(size) == said
+
+
+def test_a_setting_is_never_less() -> None:
+    assert setting_of(1) == "'1GB'"
+    assert setting_of(10 << 30) == "'10GB'"
+    assert setting_of((10 << 30) + 1) == "'11GB'"
 
 
 @pytest.mark.parametrize(

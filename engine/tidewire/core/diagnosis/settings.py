@@ -9,7 +9,7 @@ from tidewire import limits
 from tidewire.core.diagnosis.facts import Facts, Settings, Slot
 from tidewire.core.diagnosis.finding import Finding, literal, note, ok, problem, warning
 from tidewire.core.diagnosis.server import set_parameter
-from tidewire.core.diagnosis.units import size_of, time_of
+from tidewire.core.diagnosis.units import setting_of, size_of, time_of
 
 # A name in synchronous_standby_names, in quotes or not.
 _NAME = re.compile(r'"(?:[^"]|"")+"|[^\s,()"]+')
@@ -71,19 +71,18 @@ def _is_served(own: Sequence[Slot]) -> bool:
 
 
 def _slot_wal(settings: Settings) -> Finding:
-    kept, name = settings.slot_wal_bytes, "max_slot_wal_keep_size"
-    least = limits.LOG_BYTES * 4
-    if kept is not None and kept >= least:
+    kept = settings.slot_wal_bytes
+    # The slot trails by the log, and other tables write, too.
+    if kept is not None and kept >= limits.LOG_BYTES * 4:
         return ok("slot_wal", f"a slot may keep {size_of(kept)} of write-ahead log")
     text = f"a slot may keep only {size_of(kept or 0)}, and is lost in a busy hour"
     if kept is None:
         text = "a slot may keep write-ahead log until the disk is full"
-    recommended = literal(f"{limits.SLOT_WAL_BYTES // limits.MIB}MB")
     return warning(
         "slot_wal",
         text,
         note("or another size that the disk can spare"),
-        *set_parameter(settings, name, recommended),
+        *set_parameter(settings, "max_slot_wal_keep_size", setting_of(limits.SLOT_WAL_BYTES)),
     )
 
 
@@ -129,8 +128,11 @@ def _without_star(settings: Settings) -> list[str]:
             note("no standby is connected now; else list their names"),
             *set_parameter(settings, "synchronous_standby_names", "''"),
         ]
-    quoted = ['"' + name.replace('"', '""') + '"' for name in settings.standbys]
-    names = re.sub(r'"\*"|\*', lambda _: ", ".join(quoted), settings.synchronous_standby_names)
+    listed = ", ".join('"' + name.replace('"', '""') + '"' for name in settings.standbys)
+    names = _NAME.sub(
+        lambda name: listed if _bare(name[0]) == "*" else name[0],
+        settings.synchronous_standby_names,
+    )
     return set_parameter(settings, "synchronous_standby_names", literal(names))
 
 

@@ -8,7 +8,7 @@ from tidewire import limits
 from tidewire.core.diagnosis.facts import Facts, Prepared, Settings, Slot, Transaction
 from tidewire.core.diagnosis.finding import Finding, literal, note, ok, problem, warning
 from tidewire.core.diagnosis.server import set_parameter
-from tidewire.core.diagnosis.units import size_of, time_of
+from tidewire.core.diagnosis.units import setting_of, size_of, time_of
 
 _HARM = "no slot can be made and no table be published before it ends, and no write-ahead log goes"
 
@@ -45,11 +45,10 @@ def _slot(slot: Slot, settings: Settings) -> Finding:
     keeps = f"it keeps {size_of(slot.retained_bytes or 0)} of write-ahead log"
     if slot.wal_status == "unreserved":
         wanted = max(limits.SLOT_WAL_BYTES, 2 * (slot.retained_bytes or 0))
-        value = literal(f"{-(-wanted // limits.MIB)}MB")
         return problem(
             "slot",
             f"{keeps}, more than it may: the next checkpoint makes it useless",
-            *set_parameter(settings, "max_slot_wal_keep_size", value),
+            *set_parameter(settings, "max_slot_wal_keep_size", setting_of(wanted)),
             subject=slot.name,
         )
     if slot.active_pid is not None:

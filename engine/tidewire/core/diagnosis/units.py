@@ -14,6 +14,11 @@ def size_of(size_bytes: float) -> str:
     return f"{size_bytes:.0f} bytes"
 
 
+def setting_of(size_bytes: int) -> str:
+    """Write a size as a setting of PostgreSQL, in whole gigabytes that are enough."""
+    return f"'{-(-size_bytes // (1 << 30))}GB'"
+
+
 def time_of(time_s: float) -> str:
     """Say how long something takes."""
     for unit, size in _TIMES:
