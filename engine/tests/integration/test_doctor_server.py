@@ -153,11 +153,10 @@ async def test_a_role_that_may_nothing_is_given_what_it_needs_and_no_more(live: 
     with role_in(live) as (name, url):
         found = await trouble(url)
         expected = {"role_replication", "database_create", "replication", "sessions_seen"}
-        assert found.keys() - {"slot_wal"} == expected
+        assert found.keys() == expected
         assert found["sessions_seen"].level is Level.WARNING
-        del found["slot_wal"]
         assert not follow(live.url, *found.values())
-        assert (await trouble(url)).keys() == {"slot_wal"}
+        assert await trouble(url) == {}
         [(is_superuser,)] = await live.execute(
             "SELECT rolsuper FROM pg_roles WHERE rolname = %s", name
         )
@@ -169,13 +168,13 @@ async def test_a_role_that_may_nothing_is_given_what_it_needs_and_no_more(live: 
 async def test_a_pooler_is_found_by_its_ids_and_by_what_it_takes_away(live: Live) -> None:
     async with pooler(live.url) as url:
         found = await trouble(url)
-        assert found.keys() == {"pooler", "slot_wal"}
+        assert found.keys() == {"pooler"}
     async with pooler(live.url, keeps_options=False) as url:
-        assert (await trouble(url)).keys() == {"pooler", "wal_sender_timeout", "slot_wal"}
+        assert (await trouble(url)).keys() == {"pooler", "wal_sender_timeout"}
     async with pooler(live.url, takes_replication=False) as url:
         refused = (await trouble(url))["replication"]
         assert "unsupported startup parameter: replication" in refused.text
         assert refused.level is Level.PROBLEM
     assert "PostgreSQL's own host and port" in refused.remedy[0]
     assert "PostgreSQL's own host and port" in found["pooler"].remedy[0]
-    assert (await trouble(live.url)).keys() == {"slot_wal"}
+    assert await trouble(live.url) == {}
