@@ -1,4 +1,4 @@
-"""Write docs/reference from the registries of the code: settings, codes, limits, metrics.
+"""Write docs/reference from the registries of the code: settings, codes, limits, doctor, metrics.
 
 Run as `make docs`; a test insists that what is committed is what this writes.
 """
@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tidewire import limits
 from tidewire.config import ENVIRONMENT_PREFIX, Config
+from tidewire.core.diagnosis.matters import MATTERS
 from tidewire.core.protocol.codes import CLOSES, ERRORS
 from tidewire.telemetry import Metrics
 
@@ -72,8 +73,20 @@ def metrics() -> str:
     return f"# Metrics\n\n{NOTE}\n" + _table(("name", "type", "meaning"), sorted(shown))
 
 
+def doctor() -> str:
+    """List the matters that `tidewire doctor` looks at."""
+    rows = [(f"`{id}`", matter.right, matter.remedy) for id, matter in MATTERS.items()]
+    head = (
+        f"# What the doctor looks at\n\n{NOTE}\n"
+        "The ids of `tidewire doctor --json`, in its order. The command itself prints each remedy\n"
+        "with all its names, to be pasted into psql; see [the how-to](../howto/database.md).\n\n"
+    )
+    return head + _table(("id", "what is right", "remedy"), rows)
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
+    "doctor.md": doctor,
     "codes.md": codes,
     "limits.md": bounds,
     "metrics.md": metrics,

@@ -66,13 +66,20 @@ class Config:
 
         Raises ConfigError.
         """
-        if not self.database_url:
-            raise ConfigError("no database URL: give --database-url or TIDEWIRE_DATABASE_URL")
+        self.check_database()
         if not self.dev and not self.tokens:
             raise ConfigError(
                 "no tokens: set TIDEWIRE_TOKENS to one or more secrets of 16 characters or more, "
                 "or use --dev on a loopback address"
             )
+
+    def check_database(self) -> None:
+        """Make sure that there is a database to go to.
+
+        Raises ConfigError.
+        """
+        if not self.database_url:
+            raise ConfigError("no database URL: give --database-url or TIDEWIRE_DATABASE_URL")
 
     def __post_init__(self) -> None:
         host, port = self.address

@@ -65,6 +65,16 @@ STANDBY_SNAPSHOT_S: Final = 30.0
 # page or a restart of a client, so that these find everything open.
 HIBERNATE_AFTER_S: Final = 60
 
+# --- what the doctor recommends ---
+# What a slot may keep while the server is down: a busy day of a small database.
+SLOT_WAL_BYTES: Final = 10_240 * MIB
+# How long a slot may be idle: a long weekend.
+SLOT_IDLE_S: Final = 4 * 86_400.0
+# A whole examination, however many tables there are.
+EXAMINATION_S: Final = 120.0
+# The answer of a server that is asked for its status: tables that wait are listed in it.
+STATUS_BYTES: Final = 1 * MIB
+
 # --- the log ---
 # The window in which a client can catch up; the slot trails by it, and each START of the walsender
 # decodes it again (about 0.25 s per 100 MB), so it is also the budget of a restart.
@@ -174,6 +184,7 @@ STORE_CLOSE_S: Final = 30.0
 assert FEEDBACK_S * 1000 * 3 <= WAL_SENDER_TIMEOUT_MS, "a leader must not lose its slot by chance"
 assert HEARTBEAT_S < 60, "proxies cut idle connections after 60 s"
 assert COMMIT_PART_BYTES * 2 <= WINDOW_BYTES, "a window must hold more than one part"
+assert LOG_BYTES * 4 <= SLOT_WAL_BYTES, "a slot trails by the log, and its server may be away"
 assert WAITS_PER_S * 2 <= INBOUND_FRAMES_PER_S, "a client that waits is no flood"
 assert CHUNK_BYTES * 4 <= WINDOW_BYTES, "a window must hold several chunks"
 assert WINDOW_MARK_BYTES * 8 <= WINDOW_BYTES, "acknowledgements must be finer than the window"

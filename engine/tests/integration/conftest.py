@@ -12,7 +12,13 @@ from engine.tests.integration.live import Live, database
 from tidewire.embedded import EmbeddedPostgres
 
 # What a test does not check may be fast: nothing that these servers hold has to survive.
-FAST = {"fsync": "off", "max_replication_slots": "40", "max_wal_senders": "40"}
+FAST = {
+    "fsync": "off",
+    "max_replication_slots": "40",
+    "max_wal_senders": "40",
+    # As the doctor wants it; given here, no test can change it for the others.
+    "max_slot_wal_keep_size": "10GB",
+}
 
 
 def distribution_binaries() -> list[Path]:

@@ -21,9 +21,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from engine.tests.integration.command import Background
 from engine.tests.integration.live import Live
 from engine.tests.integration.syncing import only_newest
-from engine.tests.integration.test_cli import Background
 from engine.tests.integration.test_engine_failures import ServerProcess
 from tidewire import Client as AsyncClient
 from tidewire import Disconnected, Shape, SqliteStore, StoreError, SyncError, WaitTimeout

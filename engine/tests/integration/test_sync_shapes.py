@@ -19,7 +19,7 @@ from engine.tests.integration.syncing import (
     together,
     wire,
 )
-from tidewire import Client, Shape
+from tidewire import Client, Shape, SyncError
 
 pytestmark = pytest.mark.postgres
 
@@ -159,6 +159,26 @@ NET: list[tuple[list[str], list[list[Any]]]] = [
 
 
 @only_newest
+@in_loop
+async def test_a_partition_tells_less_of_old_rows_than_the_whole(live: Live) -> None:
+    await script(
+        live,
+        "CREATE TABLE t (id int PRIMARY KEY, n int) PARTITION BY RANGE (id)",
+        "CREATE TABLE t_1 PARTITION OF t FOR VALUES FROM (0) TO (9)",
+        "ALTER TABLE t REPLICA IDENTITY FULL",
+        "INSERT INTO t VALUES (1, 1), (2, 1), (3, 1)",
+    )
+    async with live.engine() as engine, Client(engine.url) as client:
+        remedy = "ALTER TABLE public.t_1 REPLICA IDENTITY FULL"
+        with pytest.raises(SyncError, match=remedy):
+            await client.subscribe("t")
+        await script(live, remedy)
+        t = await client.subscribe("t", where="n = 1")
+        await script(live, "DELETE FROM t WHERE id = 2", "UPDATE t SET id = 4 WHERE id = 3")
+        await compare(live, client, t)
+        assert t.resets == 0
+
+
 @in_loop
 async def test_of_a_transaction_only_the_net_effect_is_told(live: Live) -> None:
     await script(live, "CREATE TABLE t (id int PRIMARY KEY, v text)")

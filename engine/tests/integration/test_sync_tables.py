@@ -114,6 +114,21 @@ async def test_tables_have_no_rows_or_one_or_only_a_key(live: Live) -> None:
 
 
 @in_loop
+async def test_the_index_of_a_key_includes_another_column(live: Live) -> None:
+    await script(
+        live,
+        "CREATE TABLE t (id int, n int, PRIMARY KEY (id) INCLUDE (n))",
+        "INSERT INTO t VALUES (1, 1), (2, 2)",
+    )
+    async with live.engine() as engine, Client(engine.url) as client:
+        t = await client.subscribe("t")
+        assert t.key == ("id",)
+        await script(live, "UPDATE t SET n = 9 WHERE id = 1", "DELETE FROM t WHERE id = 2")
+        await compare(live, client, t)
+        assert t.resets == 0
+
+
+@in_loop
 async def test_a_table_has_200_000_rows(live: Live) -> None:
     rows = 200_000
     await script(live, "CREATE TABLE t (id int PRIMARY KEY, n int)")

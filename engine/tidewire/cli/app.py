@@ -11,7 +11,9 @@ import typer
 from tidewire import __version__
 from tidewire.cli import outcome
 from tidewire.cli.demo import demo
+from tidewire.cli.doctor import doctor
 from tidewire.cli.serve import serve
+from tidewire.cli.status import status
 from tidewire.cli.tail import tail
 from tidewire.cli.teardown import teardown
 from tidewire.errors import TidewireError
@@ -44,7 +46,7 @@ def exiting(command: Callable[P, int]) -> Callable[P, None]:
     return run
 
 
-for verb in (demo, serve, tail, teardown):
+for verb in (demo, serve, doctor, status, tail, teardown):
     app.command()(exiting(verb))
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from tidewire.errors import ConfigError, DatabaseError, TidewireError
 
 OK, FAILED, USAGE, DATABASE, INTERRUPTED = 0, 1, 2, 3, 130
+# Who was asked how things are cannot tell: neither yes nor no.
+UNSEEN = 2
 
 
 def exit_code_of(error: TidewireError) -> int:
@@ -24,6 +26,11 @@ def complain(error: TidewireError) -> int:
     """Print an error as one line and return its exit code."""
     print(f"tidewire: {' '.join(str(error).split())}", file=sys.stderr)
     return exit_code_of(error)
+
+
+def printable(text: str) -> str:
+    """Make sure that names made by others do not write colours or lines to a terminal."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from tidewire.cli import options
 from tidewire.cli.outcome import OK, run_async
 from tidewire.config import Config
-from tidewire.errors import ConfigError
 
 
 def teardown(
@@ -39,8 +38,7 @@ async def _teardown(config: Config) -> int:
     from tidewire.postgres import slot
     from tidewire.postgres.database import Database
 
-    if not config.database_url:
-        raise ConfigError("no database URL: give --database-url or TIDEWIRE_DATABASE_URL")
+    config.check_database()
     database = Database(config.database_url)
     try:
         dropped = await slot.teardown(database, config.deployment)

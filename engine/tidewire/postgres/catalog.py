@@ -11,6 +11,8 @@ import psycopg
 from psycopg import sql
 
 from tidewire import limits
+from tidewire.core.diagnosis.facts import Table
+from tidewire.core.diagnosis.table import find_obstacle
 from tidewire.core.model.lsn import Lsn, lower_past_header, parse_lsn
 from tidewire.core.protocol.frames import ShapeRequest
 from tidewire.core.shape.predicate import Predicate
@@ -22,16 +24,6 @@ from tidewire.postgres.database import Connection, Database, query
 from tidewire.postgres.publication import publication_name
 
 _log = logging.getLogger("tidewire.catalog")
-_KINDS = {
-    "v": "a view",
-    "m": "a materialized view",
-    "f": "a foreign table",
-    "S": "a sequence",
-    "i": "an index",
-    "I": "an index",
-    "c": "a composite type",
-    "t": "a TOAST table",
-}
 _POLL_S = 0.05
 
 
@@ -78,11 +70,13 @@ class Catalog:
         Raises SyncError when the table cannot be followed, DatabaseGone, DatabaseRefused.
         """
         async with self._database.connection() as connection:
-            facts = await _look_up(connection, request.table)
+            facts = await look_up(connection, request.table)
             if facts is None or not facts["may_select"] or not self._is_allowed(facts):
                 raise SyncError("unknown_table", f"there is no table {request.table!r} here")
-            if problem := _problem(facts):
-                raise SyncError("unsupported_table", f"{_qualified(facts)} {problem}")
+            # A client need not know as whom we come here.
+            if obstacle := find_obstacle(table_of(facts, role="...")):
+                text = f"{_qualified(facts)} {obstacle.sentence}"
+                raise SyncError("unsupported_table", text)
             columns = _columns(facts, request.columns)
             where = await _where(connection, facts, request)
         is_new = facts["oid"] not in self._settled and await self._publish(facts)
@@ -190,7 +184,8 @@ class Catalog:
             self.waiting.pop(_qualified(facts), None)
 
 
-async def _look_up(connection: Connection, table: str) -> dict[str, Any] | None:
+async def look_up(connection: Connection, table: str) -> dict[str, Any] | None:
+    """Find a table by the name that a client gives it: a table of `public`, or schema.table."""
     candidates = [("public", table)]
     candidates += [
         (table[:i], table[i + 1 :]) for i, character in enumerate(table) if character == "."
@@ -239,27 +234,25 @@ async def _where(
     return predicate
 
 
-def _problem(facts: dict[str, Any]) -> str | None:
-    """Say why a table cannot be followed, and the command that mends it."""
-    name = _qualified(facts)
-    if facts["kind"] not in ("r", "p"):
-        return f"is {_KINDS.get(facts['kind'], 'not a table')}: only tables can be followed"
-    if facts["is_partition"]:
-        return "is a partition: follow the table that it is a part of"
-    if facts["persistence"] == "t":
-        return "is temporary: its changes are not in the write-ahead log"
-    if facts["persistence"] == "u":
-        return f"is unlogged: ALTER TABLE {name} SET LOGGED"
-    if facts["hides_rows"]:
-        return "has row-level security, which the write-ahead log does not know: GRANT BYPASSRLS"
-    if facts["identity"] == "n":
-        return f"has no replica identity: ALTER TABLE {name} REPLICA IDENTITY DEFAULT"
-    if not facts["key"]:
-        return (
-            "has no primary key (a deferrable one does not count): "
-            f"ALTER TABLE {name} ADD PRIMARY KEY (...)"
-        )
-    return None
+def table_of(facts: dict[str, Any], role: str) -> Table:
+    """Take from the facts of `table.sql` what decides whether a table can be followed."""
+    primary = facts["primary_key"] or {"name": "", "columns": []}
+    return Table(
+        name=facts["quoted"],
+        kind=facts["kind"],
+        persistence=facts["persistence"],
+        identity=facts["identity"],
+        key=facts["key"] or (),
+        is_partition=facts["is_partition"],
+        hides_rows=facts["hides_rows"],
+        role=role,
+        columns=[name for name, *_ in facts["columns"]],
+        primary_key=primary["columns"],
+        primary_key_name=primary["name"],
+        unique_index=facts["unique_index"],
+        root=facts["root"],
+        poorer=facts["poorer"],
+    )
 
 
 def _qualified(facts: dict[str, Any]) -> str:

@@ -40,7 +40,7 @@ from tidewire.errors import SyncError
 from tidewire.postgres.database import Connection, query
 from tidewire.postgres.rendering import condition_sql, kind_sql, type_sql, written_sql
 
-__all__ = ["Parameter", "bind", "condition_sql"]
+__all__ = ["Parameter", "bind", "column_types", "condition_sql"]
 
 Parameter = str | int | float | bool | None
 
@@ -84,7 +84,7 @@ async def bind(
             raise await _unreadable(connection, table, where) from error
         raise
     given = Given(values, await _vet(connection, table, where, len(values)))
-    columns = await _columns(connection, table)
+    columns = await column_types(connection, table.oid)
     tree, questions = bind_tree(written, columns, given, {})
     if questions:
         answers = await _ask(connection, questions)
@@ -177,8 +177,9 @@ def _parameter_type(oid: int) -> ParameterType:
     return ParameterType(KIND_BY_OID.get(oid))
 
 
-async def _columns(connection: Connection, table: _Table) -> dict[str, ColumnType]:
-    cursor = await connection.execute(query("condition"), {"oid": table.oid})
+async def column_types(connection: Connection, oid: int) -> dict[str, ColumnType]:
+    """Look up the columns of a table as conditions see them."""
+    cursor = await connection.execute(query("condition"), {"oid": oid})
     return {row["name"]: _column_type(row) for row in await cursor.fetchall()}
 
 

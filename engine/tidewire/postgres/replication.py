@@ -130,6 +130,12 @@ class Replication:
             system_id.decode(), timeline.decode(), Lsn(int(high, 16) << 32 | int(low, 16))
         )
 
+    async def own_timeout_ms(self) -> int:
+        """Ask for the walsender's timeout as it is in this connection."""
+        command = b"SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'"
+        result = await self._execute(command, limits.QUERY_TIMEOUT_S)
+        return int(result.get_value(0, 0) or b"")
+
     async def start(self, slot: str, publication: str, after: Lsn) -> None:
         """Begin to stream the commits that end behind a position.
 

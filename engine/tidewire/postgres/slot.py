@@ -18,6 +18,9 @@ from dataclasses import dataclass
 import psycopg
 
 from tidewire import limits
+from tidewire.core.diagnosis.facts import Server
+from tidewire.core.diagnosis.finding import Level
+from tidewire.core.diagnosis.server import judge_server
 from tidewire.core.model.lsn import Lsn, parse_lsn
 from tidewire.errors import DatabaseRefused
 from tidewire.postgres.database import Connection, Database, query, translate
@@ -31,7 +34,6 @@ from tidewire.postgres.publication import (
 )
 
 _log = logging.getLogger("tidewire.slot")
-VERSION_OLDEST = 140000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class Slot:
     """What an earlier process has written down for it."""
     horizon: int = 0
     """Of a new slot: transactions before this one may have been committed before it began."""
+
+
+def slot_pattern(deployment: str) -> str:
+    """Describe the names of a deployment's slots, for PostgreSQL's operator ~."""
+    return f"^tidewire_{re.escape(deployment)}_[0-9a-f]{{8}}$"
 
 
 def epoch_of(system_id: str, timeline: str, slot: str) -> str:
@@ -60,32 +67,9 @@ async def check_server(database: Database) -> None:
         cursor = await connection.execute(query("server"))
         facts = await cursor.fetchone()
     assert facts is not None, "everybody finds their own role"
-    if problem := _server_problem(facts):
-        raise DatabaseRefused(problem)
-
-
-def _server_problem(facts: dict[str, object]) -> str | None:
-    version = facts["version"]
-    assert isinstance(version, int)
-    if version < VERSION_OLDEST:
-        return f"PostgreSQL {version // 10000} is too old: 14 or newer is needed"
-    if facts["wal_level"] != "logical":
-        return (
-            f"wal_level is {facts['wal_level']}, logical is needed: "
-            "ALTER SYSTEM SET wal_level = logical; then restart PostgreSQL"
-        )
-    if not facts["may_replicate"]:
-        return f'role {facts["role"]} lacks a privilege: ALTER ROLE "{facts["role"]}" REPLICATION'
-    if not facts["may_create"]:
-        return (
-            f"role {facts['role']} may not make a publication: "
-            f'GRANT CREATE ON DATABASE "{facts["database"]}" TO "{facts["role"]}"'
-        )
-    if facts["is_standby"]:
-        return "this server is a standby: connect to the primary"
-    if facts["encoding"] == "SQL_ASCII":
-        return "the database's encoding is SQL_ASCII, which promises nothing about its texts"
-    return None
+    for finding in judge_server(Server(**facts)):
+        if finding.level is Level.PROBLEM:
+            raise DatabaseRefused(finding.sentence)
 
 
 async def ensure_slot(database: Database, deployment: str) -> Slot:
@@ -202,8 +186,7 @@ async def is_synchronous_standby(database: Database, pid: int) -> bool:
 
 
 async def _slots(connection: Connection, deployment: str) -> list[dict[str, object]]:
-    pattern = f"^tidewire_{re.escape(deployment)}_[0-9a-f]{{8}}$"
-    cursor = await connection.execute(query("slot"), {"pattern": pattern})
+    cursor = await connection.execute(query("slot"), {"pattern": slot_pattern(deployment)})
     return [row for row in await cursor.fetchall() if row["is_here"]]
 
 

@@ -37,3 +37,4 @@ JOIN pg_namespace n ON n.oid = b.typnamespace
 LEFT JOIN collations c ON c.oid = a.attcollation
 -- Generated columns are not in the stream.
 WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+ORDER BY a.attnum

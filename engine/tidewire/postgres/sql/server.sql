@@ -2,8 +2,8 @@
 SELECT current_setting('server_version_num')::int AS version,
        current_setting('wal_level')               AS wal_level,
        current_setting('server_encoding')         AS encoding,
-       current_database()                         AS database,
-       current_user                               AS role,
+       quote_ident(current_database())            AS database,
+       quote_ident(current_user)                  AS role,
        pg_is_in_recovery()                        AS is_standby,
        -- Amazon's servers hand the privilege out as a membership.
        r.rolsuper OR r.rolreplication OR EXISTS (
