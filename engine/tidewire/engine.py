@@ -7,6 +7,7 @@
     serve       the one port
     watch       once a second: what is due
     settle      once a second: may the slot let go of what has left the log?
+    definitions every few seconds: has anybody altered a table?
     copies      one task for each table that is copied now
 
 Shutdown, in this order: stop accepting, close the connections with 1012, end the stream (which
@@ -32,6 +33,7 @@ from tidewire.core.model.lsn import LSN_ZERO, Lsn, format_lsn
 from tidewire.core.session.server import ServerSession
 from tidewire.core.stream.rejoin import BrokenHistory, Rejoin
 from tidewire.core.wal.assembler import Assembler
+from tidewire.definitions import Definitions
 from tidewire.errors import (
     DatabaseError,
     DatabaseGone,
@@ -79,8 +81,7 @@ class Engine:
         self.admission = Admission(config)
         self._database = Database(config.database_url)
         folder = Path(config.spool_dir) if config.spool_dir else None
-        spool = FileSpool(folder, memory_bytes=limits.SPOOL_MEMORY_BYTES)
-        self._spool = spool
+        spool = self._spool = FileSpool(folder, memory_bytes=limits.SPOOL_MEMORY_BYTES)
         self._progress = Progress(
             lambda: self.hub.history.progress,
             ask=lambda: self._ask_progress(LSN_ZERO),
@@ -98,8 +99,9 @@ class Engine:
             self.hub, open=lambda spec: TableSnapshot.open(config.database_url, spec)
         )
         catalog = self._catalog = Catalog(self._database, config.deployment, config.tables)
+        self._definitions = Definitions(self.hub, catalog)
         self._subscriptions = Subscriptions(
-            self.hub, resolve=catalog.resolve, reach=self._progress.reach
+            self.hub, resolve=self._definitions.resolve, reach=self._progress.reach
         )
         app = App(
             self.admission,
@@ -135,8 +137,9 @@ class Engine:
             raise
         await self._tasks.__aenter__()
         self._serving = self._tasks.create_task(self._listener.run_until_stopped(), name="serve")
-        for work in (self._replicate(), self._report(), self._watch(), self._settle()):
-            self._start(work)
+        for work in (self._replicate, self._report, self._watch, self._settle):
+            self._start(work())
+        self._start(self._definitions.watch())
         _log.info("serving on %s", self.url)
         return self
 
@@ -254,6 +257,7 @@ class Engine:
             _log.warning("commits wait for this engine: list standbys by name, not as '*'")
         self._slot, self._confirmed = slot, slot.confirmed
         self._catch_up_to, self._trouble = identity.flushed, None
+        self._definitions.look_soon()
         self.metrics.replication_starts.inc()
         _log.info("streaming from slot %s", slot.name, extra={"lsn": format_lsn(rejoin.after)})
         return rejoin
