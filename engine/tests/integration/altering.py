@@ -9,7 +9,7 @@ import pytest
 
 from engine.tests.integration.live import Live, eventually
 from engine.tests.integration.syncing import compare, script
-from tidewire import Client, Shape, Subscription, SyncError, limits
+from tidewire import Client, Engine, Shape, Subscription, SyncError, limits
 
 POLL_S = 0.05
 # Of a shape that is not named here nothing is told.
@@ -26,8 +26,9 @@ def quick_poll(monkeypatch: pytest.MonkeyPatch) -> None:
 class Scene:
     """Clients of several shapes of a table, one of another table, and a table to know the time."""
 
-    def __init__(self, live: Live, client: Client) -> None:
+    def __init__(self, live: Live, engine: Engine, client: Client) -> None:
         self.live = live
+        self.engine = engine
         self.client = client
         self.shapes: dict[str, Subscription] = {}
 
@@ -69,6 +70,6 @@ async def scene(live: Live, *statements: str) -> AsyncIterator[Scene]:
         live, "CREATE TABLE clock (id int PRIMARY KEY)", "CREATE TABLE u (id int PRIMARY KEY)"
     )
     async with live.engine() as engine, Client(engine.url) as client:
-        made = Scene(live, client)
+        made = Scene(live, engine, client)
         await made.follow(clock=Shape("clock"), u=Shape("u"))
         yield made
