@@ -19,6 +19,7 @@ from tidewire.core.hub import Hub
 from tidewire.core.model.lsn import Lsn
 from tidewire.core.protocol import frames
 from tidewire.core.shape.definition import Definition, find_fault, find_unfit
+from tidewire.core.shape.layout import Layout
 from tidewire.core.shape.shape import ShapeId, ShapeSpec
 from tidewire.errors import DatabaseError, DatabaseGone
 
@@ -81,15 +82,16 @@ class Definitions:
         for _ in range(_ATTEMPTS):
             spec, position, is_new_now = await self._catalog.resolve(request)
             is_new |= is_new_now
-            if await self._is_watched(spec.relation_oid, again=is_new_now) and not is_new_now:
+            if (self._is_watched(spec) or await self._look([spec.relation_oid])) and not is_new_now:
                 return spec, position, is_new
         raise DatabaseGone(f"{request.table} is altered all the time")
 
-    async def _is_watched(self, oid: int, *, again: bool) -> bool:
-        """Tell whether a table is what it was at an earlier reading, or else read it now."""
-        if oid in self._known and oid in self._hub.index.tables and not again:
-            return True
-        return await self._look([oid])
+    def _is_watched(self, spec: ShapeSpec) -> bool:
+        """Tell whether what was looked up was read before like this, and will be read again."""
+        known = self._known.get(spec.relation_oid)
+        is_followed = spec.relation_oid in self._hub.index.tables
+        # What does not fit is newer: a row may have told of an alteration before the next reading.
+        return is_followed and known is not None and not find_fault(Layout(spec), known, known)
 
     async def _look(self, oids: Collection[int]) -> bool:
         """Compare tables with what is known of them; tell whether they are all the same."""

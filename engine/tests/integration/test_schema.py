@@ -9,11 +9,12 @@ live have the rows that a SELECT finds.
 from __future__ import annotations
 
 import pytest
+from psycopg import AsyncConnection
 
-from engine.tests.integration.altering import RESET, Scene, Told, quick_poll, scene
-from engine.tests.integration.live import Live, in_loop
-from engine.tests.integration.syncing import only_newest, script
-from tidewire import Shape
+from engine.tests.integration.altering import POLL_S, RESET, Scene, Told, quick_poll, scene
+from engine.tests.integration.live import Live, eventually, in_loop
+from engine.tests.integration.syncing import compare, only_newest, script
+from tidewire import Shape, limits
 
 pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures(quick_poll.__name__)]
 
@@ -176,6 +177,75 @@ async def test_what_changes_nothing_for_a_client_resets_nobody(live: Live, event
 @in_loop
 async def test_a_table_is_altered_and_no_row_tells_of_it(live: Live, event: str) -> None:
     statements, told = HARMFUL[event]
+    async with scene(live, *TABLE) as made:
+        await made.follow(**SHAPES)
+        await run(made, statements)
+        await made.expect(told)
+
+
+@only_newest
+@in_loop
+async def test_somebody_else_holds_a_lock_and_altered_tables_are_found_all_the_same(
+    live: Live,
+) -> None:
+    async with scene(live, *TABLE) as made, await AsyncConnection.connect(live.url) as altering:
+        await made.follow(**SHAPES)
+        await altering.execute("ALTER TABLE t ALTER n TYPE int8")
+        await made.look()
+        await altering.commit()
+        await made.expect(reset("whole", "numbers", "some"))
+
+
+@only_newest
+@in_loop
+async def test_the_stream_begins_again_and_the_tables_are_looked_at_at_once(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SCHEMA_POLL_S", 1_000)
+    async with scene(live, *TABLE) as made:
+        await made.follow(**SHAPES)
+        await run(made, "ALTER TABLE t ALTER v TYPE text USING upper(v)")
+        await live.execute(
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+            " WHERE database = current_database()"
+        )
+        texts = made.shapes["texts"]
+        await eventually(lambda: texts.resets == 1 and texts.is_live)
+        await compare(live, made.client, *made.shapes.values())
+
+
+@only_newest
+@in_loop
+async def test_a_row_tells_of_an_alteration_before_the_catalog_does(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks again then has the table as it is now, and is not reset a second time."""
+    monkeypatch.setattr(limits, "SCHEMA_POLL_S", 1_000)
+    async with scene(live, *TABLE) as made:
+        await made.follow(**SHAPES)
+        await run(made, "ALTER TABLE t ALTER n TYPE int8; UPDATE t SET v = 'told' WHERE id = 1")
+        whole = made.shapes["whole"]
+        await eventually(lambda: whole.resets == 1 and whole.is_live)
+        monkeypatch.setattr(limits, "SCHEMA_POLL_S", POLL_S)
+        made.engine._definitions.look_soon()
+        await made.expect(reset("whole", "numbers", "some"))
+
+
+# The catalog of each server is its own affair.
+ESSENTIAL = (
+    "the rows are packed",
+    "the table is truncated",
+    "a column is added with a constant default",
+    "values are rewritten, and the type is the same",
+    "a column is dropped and made again",
+    "a composite type gets a field",
+)
+
+
+@pytest.mark.parametrize("event", ESSENTIAL)
+@in_loop
+async def test_every_server_tells_rewritten_values_from_moved_rows(live: Live, event: str) -> None:
+    statements, told = HARMFUL.get(event) or (HARMLESS[event], {})
     async with scene(live, *TABLE) as made:
         await made.follow(**SHAPES)
         await run(made, statements)
