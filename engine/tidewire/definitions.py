@@ -1,9 +1,9 @@
 """What followed tables are, and the shapes that end when a table becomes another one.
 
-DDL is not in the stream, so the catalog is asked: whenever somebody comes to a table that nobody
-follows, when the stream begins, and every few seconds while somebody follows tables. One rule: a
-shape is resolved *behind* the reading that later ones are compared with, so nothing that happens
-to its table can fall between.
+DDL is not in the stream, so the catalog is asked: when somebody comes to a table that is not known,
+when the stream begins, and every few seconds while somebody follows tables. One rule: nobody joins
+whose shape does not fit the definition that later ones are compared with, so nothing that happens
+to a table can fall between.
 """
 
 from __future__ import annotations
@@ -52,6 +52,10 @@ class Definitions:
         self._catalog = catalog
         self._known: dict[int, Definition] = {}
         """Also of tables that were followed once: clients may come back to them."""
+        self._fresh: set[int] = set()
+        """Tables that were read since somebody follows any: only while somebody does, all are."""
+        self._changes = 0
+        """How often a definition was another one than before."""
         self._reading = asyncio.Lock()
         self._is_due = asyncio.Event()
 
@@ -67,48 +71,61 @@ class Definitions:
                     await self._is_due.wait()
             self._is_due.clear()
             if not self._hub.index.tables:
+                self._fresh.clear()
                 continue
             try:
-                await self._look(list(self._known))
+                async with self._reading:
+                    await self._read(list(self._known))
             except DatabaseError as error:
                 _log.debug("definitions: %s", error)  # the next turn is another chance
 
     async def resolve(self, request: frames.ShapeRequest) -> tuple[ShapeSpec, Lsn, bool]:
-        """Look up what a client asks for, of a table whose definition is known from before.
+        """Look up what a client asks for, and know the definition that it fits.
 
         Raises what the catalog raises, and DatabaseGone when the table does not come to rest.
         """
         is_new = False
         for _ in range(_ATTEMPTS):
+            changes = self._changes
             spec, position, is_new_now = await self._catalog.resolve(request)
             is_new |= is_new_now
-            if (self._is_watched(spec) or await self._look([spec.relation_oid])) and not is_new_now:
+            await self._look_for(spec, again=is_new_now)
+            # A condition is bound to labels, which definitions have in another form.
+            is_bound = spec.where is None or changes == self._changes
+            if is_bound and self._fits(spec):
                 return spec, position, is_new
         raise DatabaseGone(f"{request.table} is altered all the time")
 
-    def _is_watched(self, spec: ShapeSpec) -> bool:
-        """Tell whether what was looked up was read before like this, and will be read again."""
-        known = self._known.get(spec.relation_oid)
-        is_followed = spec.relation_oid in self._hub.index.tables
-        # What does not fit is newer: a row may have told of an alteration before the next reading.
-        return is_followed and known is not None and not find_fault(Layout(spec), known, known)
-
-    async def _look(self, oids: Collection[int]) -> bool:
-        """Compare tables with what is known of them; tell whether they are all the same."""
+    async def _look_for(self, spec: ShapeSpec, *, again: bool) -> None:
         async with self._reading:
-            found = await self._catalog.definitions(oids)
-        changed = [oid for oid in oids if not self._compare(oid, found.get(oid))]
-        return not changed
+            # What does not fit may be newer: a row tells of an alteration, too.
+            if again or not self._fits(spec):
+                await self._read([spec.relation_oid])
 
-    def _compare(self, oid: int, new: Definition | None) -> bool:
-        """Take a definition and end what does not fit it; tell whether it was known like this."""
+    def _fits(self, spec: ShapeSpec) -> bool:
+        """Tell whether a shape fits what is known of its table."""
+        known = self._known.get(spec.relation_oid)
+        if known is None or spec.relation_oid not in self._fresh:
+            return False
+        is_called_so = spec.qualified_name == known.qualified_name
+        return is_called_so and not find_fault(Layout(spec), known, known)
+
+    async def _read(self, oids: Collection[int]) -> None:
+        found = await self._catalog.definitions(oids)
+        self._fresh.update(found)
+        for oid in oids:
+            self._compare(oid, found.get(oid))
+
+    def _compare(self, oid: int, new: Definition | None) -> None:
+        """Take a definition, and end the shapes that do not fit it."""
         old = self._known.pop(oid, None)
+        self._changes += old != new
         if new is None:
             self._catalog.forget(oid)
             self._end(
                 oid, {shape.id: "it was dropped" for shape in self._hub.index.touched_by(oid)}
             )
-            return False
+            return
         self._known[oid] = new
         if new.publication is None or (old and old.publication not in (None, new.publication)):
             self._catalog.forget(oid)  # who comes next has to publish it, and to wait
@@ -116,7 +133,6 @@ class Definitions:
         unfit = find_unfit(table, old or new, new) if table else {}
         if unfit or (old and find_fault(old.layout, old, new)):
             self._end(oid, unfit)
-        return old == new
 
     def _end(self, oid: int, unfit: dict[ShapeId, str]) -> None:
         if unfit:

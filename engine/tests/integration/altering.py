@@ -5,22 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-import pytest
-
 from engine.tests.integration.live import Live, eventually
 from engine.tests.integration.syncing import compare, script
-from tidewire import Client, Engine, Shape, Subscription, SyncError, limits
+from tidewire import Client, Engine, Shape, Subscription, SyncError
 
 POLL_S = 0.05
 # Of a shape that is not named here nothing is told.
 Told = dict[str, str]
 RESET = "reset"
-
-
-@pytest.fixture
-def quick_poll(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at the tables twenty times a second."""
-    monkeypatch.setattr(limits, "SCHEMA_POLL_S", POLL_S)
 
 
 class Scene:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import pytest
 from psycopg import AsyncConnection
 
-from engine.tests.integration.altering import POLL_S, RESET, Scene, Told, quick_poll, scene
+from engine.tests.integration.altering import POLL_S, RESET, Scene, Told, scene
 from engine.tests.integration.live import Live, eventually, in_loop
 from engine.tests.integration.syncing import compare, only_newest, script
 from tidewire import Shape, limits
 
-pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures(quick_poll.__name__)]
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("quick_poll")]
 
 TABLE = (
     "CREATE TYPE mood AS ENUM ('sad', 'ok')",

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import pytest
 
-from engine.tests.integration.altering import RESET, quick_poll, scene
+from engine.tests.integration.altering import RESET, scene
 from engine.tests.integration.live import Live, in_loop
 from engine.tests.integration.syncing import compare, script
 from tidewire import Shape
 
-pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures(quick_poll.__name__)]
+pytestmark = [pytest.mark.postgres, pytest.mark.usefixtures("quick_poll")]
 
 TABLE = (
     "CREATE TABLE t (id int, n int NOT NULL, PRIMARY KEY (id)) PARTITION BY RANGE (id)",
