@@ -1,4 +1,4 @@
-"""Goal: what the server may not read is told to nobody, and who was away does not go on in error.
+"""Goal: what may not be read is told to nobody, nobody goes on in error, few questions are asked.
 
 Method: the engine's role owns its tables and nothing else; an administrator takes away what it may
 do, and clients come and go meanwhile.
@@ -98,10 +98,8 @@ async def test_a_table_is_altered_while_a_client_is_away(
         assert list(dict.fromkeys(message["type"] for message in found)) == kinds
 
 
-@in_loop
-async def test_nobody_follows_a_table_and_the_catalog_is_left_alone(
-    live: Live, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def count_readings(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """Return a list that gets the tables of each reading of the catalog."""
     readings: list[list[int]] = []
     original = Catalog.definitions
 
@@ -110,6 +108,28 @@ async def test_nobody_follows_a_table_and_the_catalog_is_left_alone(
         return await original(self, oids)
 
     monkeypatch.setattr(Catalog, "definitions", definitions)
+    return readings
+
+
+@in_loop
+async def test_many_come_to_a_table_together_and_it_is_read_once(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = count_readings(monkeypatch)
+    monkeypatch.setattr(limits, "SCHEMA_POLL_S", 1_000)
+    await script(live, *TABLE)
+    async with live.engine() as engine, Client(engine.url) as client:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(20):
+                tasks.create_task(client.subscribe("t"))
+        assert len(readings) == 1
+
+
+@in_loop
+async def test_nobody_follows_a_table_and_the_catalog_is_left_alone(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = count_readings(monkeypatch)
     monkeypatch.setattr(limits, "SCHEMA_POLL_S", POLL_S)
     monkeypatch.setattr(limits, "COPY_KEEP_S", 0)
     await script(live, *TABLE)
