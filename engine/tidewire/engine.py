@@ -7,6 +7,7 @@
     serve       the one port, or none where the engine is mounted in an application
     watch       once a second: what is due
     settle      once a second: may the slot let go of what has left the log?
+    definitions every few seconds: has anybody altered a table?
     copies      one task for each table that is copied now
 
 Shutdown, in this order: stop accepting, close the connections with 1012, end the stream (which
@@ -29,6 +30,7 @@ from tidewire.config import Config
 from tidewire.core.hub import Hub
 from tidewire.core.model.lsn import format_lsn
 from tidewire.core.session.server import ServerSession
+from tidewire.definitions import Definitions
 from tidewire.guard import Guard
 from tidewire.leader import Leader
 from tidewire.postgres.catalog import Catalog
@@ -89,20 +91,18 @@ class Engine:
             config=config,
             metrics=self.metrics,
             tell=self._progress.tell,
+            begun=self._look_soon,
         )
+        self._catalog = Catalog(
+            self._database, config, publishing=self.leader.publishing, keep=self.leader.keep
+        )
+        self._definitions = Definitions(self.hub, self._catalog)
         self.guard = Guard(self.hub, self.leader, self._database, config.wal_bytes_max)
         self._snapshots = Snapshots(
             self.hub, open=lambda spec: TableSnapshot.open(config.database_url, spec)
         )
-        catalog = self._catalog = Catalog(
-            self._database,
-            config.deployment,
-            config.tables,
-            self.leader.publishing,
-            self.leader.keep,
-        )
         self._subscriptions = Subscriptions(
-            self.hub, resolve=catalog.resolve, reach=self._progress.reach
+            self.hub, resolve=self._definitions.resolve, reach=self._progress.reach
         )
         self._make_front: Callable[[], Front] = lambda: front(config, self._make_app(page), self)
         self._front: Front | None = None
@@ -137,6 +137,7 @@ class Engine:
         for work in (self.leader.run(), self._report(), self._settle(), self.guard.run()):
             self._start(work)
         self._start(self._watch())
+        self._start(self._definitions.watch())
         _log.info("serving on %s", self._front.url or "the port of an application")
         return self
 
@@ -276,6 +277,9 @@ class Engine:
 
     def _ask(self) -> None:
         self.leader.ask()
+
+    def _look_soon(self) -> None:
+        self._definitions.look_soon()
 
     def _schedule_turn(self) -> None:
         asyncio.get_running_loop().call_soon(self.hub.turn)

@@ -53,7 +53,10 @@ class _Rest(Exception):
 
 
 class Leader:
-    """The one task that reads the stream; `tell` is called whenever the log has grown."""
+    """The one task that reads the stream.
+
+    `begun` is called when it runs, again and again, and `tell` whenever the log has grown.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class Leader:
         config: Config,
         metrics: Metrics,
         tell: Callable[[], None],
+        begun: Callable[[], None],
     ) -> None:
         self._hub = hub
         self._spool = spool
@@ -73,6 +77,7 @@ class Leader:
         self._config = config
         self._metrics = metrics
         self._tell = tell
+        self._begun = begun
         self.state: State = "starting"
         self.trouble: str | None = "starting"
         """Why the stream does not run, in one line."""
@@ -223,6 +228,7 @@ class Leader:
             _log.warning("commits wait for this engine: list standbys by name, not as '*'")
         self.confirmed, self._catch_up_to = slot.confirmed, identity.flushed
         self.state, self.trouble = "streaming", None
+        self._begun()
         self._metrics.replication_starts.inc()
         _log.info("streaming from slot %s", slot.name, extra={"lsn": format_lsn(rejoin.after)})
         return rejoin

@@ -33,6 +33,9 @@ BACKOFF_LONGEST_S: Final = 5.0
 # An ordinary query of ours (catalog, publication) that takes longer is given up.
 QUERY_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 10.0
+# DDL is not in the stream, so the definitions of followed tables are read every so often: clients
+# are wrong for at most this time after an ALTER TABLE, and the catalog is asked one cheap query.
+SCHEMA_POLL_S: Final = 5.0
 # Creating a slot or publishing a table waits for older transactions of the application.
 OLDER_TRANSACTIONS_TIMEOUT_S: Final = 60.0
 

@@ -48,7 +48,7 @@ class Snapshots:
 
     async def copy(self, copy: Copy, spec: ShapeSpec) -> None:
         """Read one table into a copy, or give it up."""
-        name = f"{spec.schema}.{spec.table}"
+        name = spec.qualified_name
         wait_s = limits.BACKOFF_FIRST_S
         try:
             async with self._places, asyncio.timeout(limits.COPY_RETRY_S) as deadline:

@@ -254,6 +254,16 @@ def test_a_table_that_was_out_of_the_stream_is_copied_anew() -> None:
     assert stand.copies.readers(other) == [session]
 
 
+def test_the_copies_of_some_shapes_are_dropped_and_others_of_the_table_stay() -> None:
+    stand = Stand()
+    session = a_session()
+    some = stand.index.acquire(ShapeSpec(1, "public", "notes", NOTES.spec.columns[:1], ("id",)))
+    copies = [stand.spliced(session), stand.open(session, some)]
+    stand.copies.drop({stand.notes.id})
+    assert [copy.is_dead for copy in copies] == [True, False]
+    assert stand.take_woken() == [session]
+
+
 def test_the_answer_of_the_shell_to_a_copy_that_has_ended_changes_nothing() -> None:
     stand = Stand()
     copy = stand.open(a_session())

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.tests.integration.altering import POLL_S
 from engine.tests.integration.live import Live, database
+from tidewire import limits
 from tidewire.embedded import EmbeddedPostgres
 
 # What a test does not check may be fast: nothing that these servers hold has to survive.
@@ -56,3 +58,9 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
     """Start a server that the test may stop and kill."""
     with EmbeddedPostgres(binaries=binaries_of(request.param)) as running:
         yield running
+
+
+@pytest.fixture
+def quick_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for altered tables twenty times a second."""
+    monkeypatch.setattr(limits, "SCHEMA_POLL_S", POLL_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
@@ -291,3 +292,21 @@ async def together(live: Live, statements: Iterable[str]) -> None:
     async with await psycopg.AsyncConnection.connect(live.url) as connection:
         for statement in statements:
             await connection.execute(statement.encode())
+
+
+@contextlib.asynccontextmanager
+async def as_role(live: Live, *statements: str) -> AsyncIterator[Live]:
+    """Make a role, which may replicate and publish and nothing else, and be it."""
+    role, database = f"r_{secrets.token_hex(4)}", live.url.rpartition("/")[2]
+    try:
+        await script(
+            live,
+            f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD '{role}'",
+            f'GRANT CREATE ON DATABASE "{database}" TO {role}',
+            *(statement.replace("ROLE", role) for statement in statements),
+        )
+        host = urlsplit(live.url).netloc.rpartition("@")[2]
+        yield Live(f"postgresql://{role}:{role}@{host}/{database}")
+    finally:
+        await script(live, f"REASSIGN OWNED BY {role} TO CURRENT_USER", f"DROP OWNED BY {role}")
+        await script(live, f"DROP ROLE {role}")

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.tests.integration.command import Background
 from engine.tests.integration.live import Live
 from engine.tests.integration.syncing import only_newest, script
-from engine.tests.integration.command import EXAMPLES, Background
+from engine.tests.integration.test_cli import EXAMPLES
 from engine.tests.integration.test_engine_failures import ServerProcess
 from tidewire.cli.demo import _SCHEMA
 

@@ -10,6 +10,7 @@ import pytest
 
 from engine.tests.integration.live import Live, collect, eventually, following, in_loop
 from tidewire import Client, SyncError
+from tidewire.config import Config
 from tidewire.core.model.lsn import parse_lsn
 from tidewire.core.protocol.frames import ShapeRequest
 from tidewire.core.wal.publishing import Publishing
@@ -77,7 +78,8 @@ async def test_an_answer_that_timed_out_is_not_forgotten_when_the_client_asks_ag
     await live.execute("CREATE TABLE t (id int PRIMARY KEY)")
     database = Database(live.url)
     await ensure_slot(database, "again")
-    catalog = Catalog(database, "again", (), Publishing(), keep_nothing)
+    config = Config(deployment="again")
+    catalog = Catalog(database, config, publishing=Publishing(), keep=keep_nothing)
     monkeypatch.setattr("tidewire.limits.OLDER_TRANSACTIONS_TIMEOUT_S", 0.3)
     async with await psycopg.AsyncConnection.connect(live.url) as writer:
         await writer.execute("INSERT INTO t VALUES (1)")
@@ -85,8 +87,9 @@ async def test_an_answer_that_timed_out_is_not_forgotten_when_the_client_asks_ag
             with pytest.raises(DatabaseGone, match="open for long: pid"):
                 await catalog.resolve(T)
         # Another process that finds the table published has to wait as well.
+        other = Catalog(database, config, publishing=Publishing(), keep=keep_nothing)
         with pytest.raises(DatabaseGone, match="open for long"):
-            await Catalog(database, "again", (), Publishing(), keep_nothing).resolve(T)
+            await other.resolve(T)
         await writer.commit()
     assert (await catalog.resolve(T)).is_new
     assert not (await catalog.resolve(T)).is_new

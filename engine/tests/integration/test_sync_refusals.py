@@ -6,10 +6,7 @@ engine's role has the rights that the test gives it.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import secrets
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +16,7 @@ import pytest
 from engine.tests.integration.live import Live, in_loop
 from engine.tests.integration.syncing import (
     Watched,
+    as_role,
     compare,
     only_newest,
     script,
@@ -142,24 +140,6 @@ async def test_a_cursor_of_another_history_begins_anew_with_rows(live: Live) -> 
 
 
 # --- rights ---
-
-
-@contextlib.asynccontextmanager
-async def as_role(live: Live, *statements: str) -> AsyncIterator[Live]:
-    """Make a role, which may replicate and publish and nothing else, and be it."""
-    role, database = f"r_{secrets.token_hex(4)}", live.url.rpartition("/")[2]
-    try:
-        await script(
-            live,
-            f"CREATE ROLE {role} LOGIN REPLICATION PASSWORD '{role}'",
-            f'GRANT CREATE ON DATABASE "{database}" TO {role}',
-            *(statement.replace("ROLE", role) for statement in statements),
-        )
-        host = urlsplit(live.url).netloc.rpartition("@")[2]
-        yield Live(f"postgresql://{role}:{role}@{host}/{database}")
-    finally:
-        await script(live, f"REASSIGN OWNED BY {role} TO CURRENT_USER", f"DROP OWNED BY {role}")
-        await script(live, f"DROP ROLE {role}")
 
 
 RIGHTS = {

@@ -9,7 +9,7 @@ import pytest
 
 from engine.tests.integration.live import Live, in_loop
 from engine.tests.integration.syncing import compare, only_newest, script, together
-from tidewire import Client, Shape
+from tidewire import Client, Shape, limits
 
 pytestmark = [pytest.mark.postgres, only_newest]
 
@@ -126,6 +126,19 @@ async def test_the_index_of_a_key_includes_another_column(live: Live) -> None:
         await script(live, "UPDATE t SET n = 9 WHERE id = 1", "DELETE FROM t WHERE id = 2")
         await compare(live, client, t)
         assert t.resets == 0
+
+
+@in_loop
+async def test_a_chunk_is_full_with_any_byte_of_the_last_row(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the rows comes like one more row, of no length."""
+    await script(live, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1), (2)")
+    async with live.engine() as engine, Client(engine.url) as client:
+        for size in range(1, 12):
+            monkeypatch.setattr(limits, "CHUNK_BYTES", size)
+            t = await client.subscribe("t", where=f"id < {100 + size}")
+            assert list(t.rows) == [1, 2]
 
 
 @in_loop

@@ -111,6 +111,14 @@ class System:
             self.server.connect()
         self.server.receive(self.random.choice([1, 1, 2, 5]), self.now)
 
+    def alter(self) -> None:
+        """Let the catalog tell that a table is another one: some of its shapes end, or none."""
+        hub = self.server.hub
+        table = self.random.choice(TABLES)
+        shapes = [shape.id for shape in hub.index.touched_by(table.relation.oid)]
+        hub.alter(table.relation.oid, shapes[: self.random.randint(0, len(shapes))])
+        self.may_reset = True
+
     def advance(self) -> None:
         if self.server.is_streaming and not self.server.backlog:
             self.server.advance(self.postgres.flushed)

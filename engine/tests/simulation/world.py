@@ -118,6 +118,7 @@ class World(System):
             (self.unsubscribe, 2),
             (self.wait, 2),
             (self.fail_copy, 0.5),
+            (self.alter, 0.5),
             (self.refuse, 1),
             (self.leave, 0.5),
             (self.die, 1),

@@ -260,6 +260,12 @@ class Copies:
             if entry.shape.spec.relation_oid == relation_oid:
                 self._restart(copy)
 
+    def drop(self, shapes: Collection[ShapeId]) -> None:
+        """Drop the copies of some shapes: their rows are others now."""
+        for copy, entry in list(self._entries.items()):
+            if entry.shape.id in shapes:
+                self._restart(copy)
+
     def clear(self) -> None:
         """Drop all: they belong to a history that has ended."""
         for copy in list(self._entries):

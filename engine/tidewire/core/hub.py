@@ -197,6 +197,17 @@ class Hub:
         session.stand_at(number)
         self._wake(session)
 
+    def alter(self, relation_oid: int, unfit: Collection[ShapeId]) -> None:
+        """Note that a table is another one now, which the log does not tell: end these shapes.
+
+        Nothing over the table is continued from here or before.
+        """
+        self._joining.note_altered(relation_oid)
+        for session in list(self.sessions):
+            self._joining.take_away(session, unfit)
+            session.flush()
+        self.copies.drop(unfit)
+
     def advance(self, progress: Lsn) -> None:
         """Note that all commits that end at or below this position were delivered."""
         self.history.advance(progress)
@@ -208,6 +219,7 @@ class Hub:
         """Begin a new history: whatever clients have belongs to another one."""
         self.history.restart(epoch, floor, horizon, solid=solid)
         self._encoder.forget()
+        self._joining.forget_altered()
         self.copies.clear()
         for session in list(self.sessions):
             if session.state is State.OPEN:

@@ -52,6 +52,8 @@ class Joining:
         self._ahead: dict[ServerSession, Cursor] = {}
         self._told: dict[ServerSession, Lsn] = {}
         """What sessions without live subscriptions were told: nothing goes on from before that."""
+        self._altered: dict[int, Lsn] = {}
+        """Tables that are others than they were up to here, which the log does not tell."""
 
     def is_ahead(self, session: ServerSession) -> bool:
         """Tell whether a session waits for the log to come to its cursor."""
@@ -74,7 +76,7 @@ class Joining:
         for request, spec in wanted:
             shape = self._index.acquire(spec)
             is_old = spec.relation_oid not in fresh_tables
-            start = self._start(session, request) if may_go_on and is_old else None
+            start = self._start(session, request, spec) if may_go_on and is_old else None
             if start:
                 continued.setdefault(shape.id, set()).add(start)
             elif request.start:
@@ -93,10 +95,18 @@ class Joining:
         if staged:
             self._join_stage(session, staged)
 
-    def _start(self, session: ServerSession, request: frames.ShapeRequest) -> frames.From | None:
-        """Return the cursor to go on from; it may not lie before what the session was told."""
-        start, told = request.start, self._told.get(session, LSN_ZERO)
-        return start if start and parse_lsn(start.lsn) >= told else None
+    def _start(
+        self, session: ServerSession, request: frames.ShapeRequest, spec: ShapeSpec
+    ) -> frames.From | None:
+        """Return the cursor to go on from.
+
+        It may not lie before what the session was told, and not where the table was another one.
+        """
+        if not request.start:
+            return None
+        lsn, altered = parse_lsn(request.start.lsn), self._altered.get(spec.relation_oid)
+        is_late = lsn >= self._told.get(session, LSN_ZERO) and (altered is None or lsn > altered)
+        return request.start if is_late else None
 
     def _lose(self, session: ServerSession, shape: Shape) -> None:
         session.send_reset("other_history", self._history.epoch, shape)
@@ -304,6 +314,16 @@ class Joining:
             session.send_reset("schema_changed", self._history.epoch, shape)
         if lost:
             self.remove(session, lost)
+
+    def note_altered(self, relation_oid: int) -> None:
+        """Note that nothing over a table can be continued from where the log is, or before."""
+        floor = self._history.floor
+        self._altered = {oid: lsn for oid, lsn in self._altered.items() if lsn >= floor}
+        self._altered[relation_oid] = self._history.progress
+
+    def forget_altered(self) -> None:
+        """Forget positions of a history that has ended."""
+        self._altered.clear()
 
     def fail(self, copy: Copy, code: str, text: str) -> None:
         """End the subscriptions that wait for a copy."""

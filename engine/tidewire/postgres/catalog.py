@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, NamedTuple
 
+import msgspec
 import psycopg
 from psycopg import sql
 
 from tidewire import limits
+from tidewire.config import Config
 from tidewire.core.diagnosis.facts import Table
 from tidewire.core.diagnosis.table import find_obstacle
 from tidewire.core.model.lsn import Lsn, lower_past_header, parse_lsn
 from tidewire.core.protocol.frames import ShapeRequest
+from tidewire.core.shape.definition import Definition
 from tidewire.core.shape.predicate import Predicate
 from tidewire.core.shape.shape import ShapeColumn, ShapeSpec
 from tidewire.core.wal.publishing import Publishing
@@ -46,16 +49,16 @@ class Catalog:
     def __init__(
         self,
         database: Database,
-        deployment: str,
-        allowed: tuple[str, ...],
+        config: Config,
+        *,
         publishing: Publishing,
         keep: Callable[[Connection], Awaitable[None]],
     ) -> None:
         self._database = database
         self._stream = publishing
         self._keep = keep
-        self._publication = publication_name(deployment)
-        self._allowed = allowed
+        self._publication = publication_name(config.deployment)
+        self._allowed = config.tables
         self._publishing = asyncio.Lock()
         self._settled: set[int] = set()
         """Tables of which every transaction is whole in the stream."""
@@ -90,6 +93,22 @@ class Catalog:
             where=where,
         )
         return Resolved(spec, await self._position(), is_new)
+
+    async def definitions(self, oids: Collection[int]) -> dict[int, Definition]:
+        """Return what those of some tables are that are there, by oid: one query, and no lock.
+
+        Raises DatabaseRefused, DatabaseGone.
+        """
+        parameters = {"oids": list(oids), "publication": self._publication}
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(query("definition"), parameters)
+            rows = await cursor.fetchall()
+        return {row["oid"]: msgspec.convert(row, Definition) for row in rows}
+
+    def forget(self, oid: int) -> None:
+        """Forget that a table is published: somebody has taken it out, or dropped it."""
+        self._settled.discard(oid)
+        self._horizons.pop(oid, None)
 
     async def _position(self) -> Lsn:
         async with self._database.connection() as connection:

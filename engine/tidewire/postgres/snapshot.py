@@ -141,8 +141,9 @@ class _CopyStream:
             if length > 0:
                 row = bytes(data[self._skip + _ROW_PREFIX_BYTES :])
                 self._skip = 0
-                size += len(row) + 1
-                rows.append(row)
+                if row:  # the end mark comes like a row, and has nothing
+                    size += len(row) + 1
+                    rows.append(row)
             elif length == 0:
                 await _ready(self._pg.socket)
                 self._pg.consume_input()
@@ -151,7 +152,6 @@ class _CopyStream:
                 while self._pg.get_result() is not None:
                     pass  # nothing follows, and libpq wants to have said so
                 self._is_over = True
-                rows.pop()  # the end mark came like a row
         return rows
 
     async def _expect(self, status: pq.ExecStatus) -> None:

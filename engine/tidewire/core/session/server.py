@@ -313,7 +313,7 @@ class ServerSession:
             frames.Subscribed(
                 id=request.id,
                 shape=shape.id,
-                table=f"{spec.schema}.{spec.table}",
+                table=spec.qualified_name,
                 key=list(spec.key),
                 columns=[(column.name, column.type_name) for column in spec.columns],
                 mode="initial" if is_staged else mode,

@@ -40,6 +40,11 @@ class ShapeSpec(msgspec.Struct, frozen=True):
     where: Predicate | None = None
     """None: all rows."""
 
+    @property
+    def qualified_name(self) -> str:
+        """Name the table with its schema, as clients are told."""
+        return f"{self.schema}.{self.table}"
+
 
 class Shape(msgspec.Struct, frozen=True):
     """A shape with the name that it has on the wire."""
