@@ -7,7 +7,9 @@
     ├── OracleError      the oracle has lost track, or is asked about what it cannot know
     ├── DatabaseError    PostgreSQL refused, or is not there
     ├── WireError        the system under test does not keep to its protocol
-    └── EngineError      the system under test does not start, or does not stop
+    ├── EngineError      the system under test does not start, or does not stop
+    ├── ServeError       a server of the lab cannot be started as asked
+    └── StorageError     what agents share cannot be kept
 
 A verdict is no error: a violated property is what the lab is there to find.
 """
@@ -45,3 +47,11 @@ class WireError(LabError):
 
 class EngineError(LabError):
     """The system under test does not start, or does not stop."""
+
+
+class ServeError(LabError):
+    """A server of the lab cannot be started as asked."""
+
+
+class StorageError(LabError):
+    """What agents share cannot be kept: nothing is answered that rests on it."""

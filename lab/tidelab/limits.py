@@ -79,6 +79,8 @@ COORD_PING_S = 10.0  # between two pings of a socket
 COORD_PONG_S = 10.0  # until a silent socket is taken for dead: with COORD_PING_S the 20 s we state
 COORD_CLOSE_S = 1.0  # for the other end to answer a close frame before the socket is cut
 COORD_REQUEST_S = 10.0  # for the body of a request to arrive
+COORD_DRAIN_S = 5.0  # for the last answers to leave when the server stops
+COORD_PENDING_MAX = 20_000  # answers that wait for the disk; beyond it nobody is read
 
 COORD_GENERATIONS_KEPT = 16  # outcomes of one barrier, for whoever comes late or asks again
 COORD_ANSWERS_KEPT = 32  # of one agent, for repeats: far more than it can have in doubt

@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidelab.core.coord.answer import Answer, Done, Fault, Replaced
-from tidelab.core.coord.codec import COMMANDS, decode_command, depth_of, encode, make_command
+from tidelab.core.coord.codec import (
+    COMMANDS,
+    decode_command,
+    depth_of,
+    encode,
+    fault_of_name,
+    make_command,
+    read_json,
+)
 from tidelab.core.coord.command import Beat, Command, Leave, Put, Wait
 
 
@@ -78,6 +86,21 @@ def test_fields_of_a_request_may_be_texts() -> None:
     assert found == Wait(barrier="b", target=3, timeout_s=1.5)
     refused = make_command({"do": "wait", "barrier": "b", "target": "three"})
     assert isinstance(refused, Fault)
+
+
+def test_a_body_is_a_value_as_it_was_written_or_fields() -> None:
+    assert read_json(b'{"a": 1 }', msgspec.Raw) == msgspec.Raw(b'{"a": 1 }')
+    assert read_json(b'{"a": 1 }', dict) == {"a": 1}
+    for text, kind in ((b"[]", dict), (b"", msgspec.Raw), (b"{", msgspec.Raw), (b"\xff", dict)):
+        assert isinstance(read_json(text, kind), Fault)
+
+
+def test_a_name_is_short_and_plain() -> None:
+    assert fault_of_name("run", "Ab-1.2_:@+") is None
+    for wrong in ("", "a/b", "a b", "x" * 129, "a\n", 7):
+        found = fault_of_name("run", wrong)
+        assert found is not None
+        assert found.message.endswith("the name of the run")
 
 
 def test_depth_is_counted_outside_of_strings() -> None:

@@ -22,6 +22,7 @@ Code = Literal[
     "broken",  # too few can ever come
     "deadlock",  # everybody waits for somebody who waits
     "dropped",  # the run was deleted
+    "unavailable",  # the server stops, or has no room: try again
 ]
 
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import cast, get_args
 
 import msgspec
+from msgspec import Raw
 
 from tidelab.core.coord.answer import Answer, Body, Fault, Push
-from tidelab.core.coord.command import AnyCommand, Command, RequestId
+from tidelab.core.coord.command import AnyCommand, Command, Name, RequestId
 from tidelab.limits import COORD_DEPTH_MAX
 
 COMMANDS: dict[str, type[Command]] = {
@@ -51,6 +52,25 @@ def make_command(fields: Mapping[str, object]) -> Command | Fault:
         return cast("Command", msgspec.convert(fields, type=AnyCommand, strict=False))
     except msgspec.ValidationError as error:
         return Fault("bad_request", str(error))
+
+
+def read_json(text: bytes, kind: type[Raw | dict[str, object]]) -> Raw | dict[str, object] | Fault:
+    """Read a text as one value, which is kept as it was written, or as fields."""
+    if fault := fault_of_text(text):
+        return fault
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except msgspec.MsgspecError as error:
+        return Fault("bad_request", f"the body: {error}")
+
+
+def fault_of_name(kind: str, name: object) -> Fault | None:
+    """Tell why a name cannot be one, if so."""
+    try:
+        msgspec.convert(name, type=Name)
+    except msgspec.ValidationError as error:
+        return Fault("bad_request", f"{error} - the name of the {kind}")
+    return None
 
 
 def encode(message: Answer | Push | Fault | Body) -> bytes:

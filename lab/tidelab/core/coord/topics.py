@@ -75,8 +75,9 @@ class Topics:
         self._desk.write(Record(self._run, "event", command.topic, event.offset, data))
         for offset in topic.shed():
             self._desk.write(Record(self._run, "event", command.topic, offset, None))
+        push = Appended(command.topic, event.offset, event.data)
         for peer in topic.peers:
-            self._desk.push(peer, Appended(command.topic, event.offset, event.data))
+            self._desk.push(peer, push)
         for ticket, read in list(topic.readers.items()):
             if read.offset <= event.offset:
                 del topic.readers[ticket]

@@ -1,0 +1,7 @@
+"""The coordinator: a server at which test agents in any language meet and share data."""
+
+from __future__ import annotations
+
+from tidelab.coordinator.serve import Options, serve
+
+__all__ = ["Options", "serve"]
