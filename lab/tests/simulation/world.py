@@ -18,9 +18,10 @@ from tidelab.core.coord.answer import Answer, Fault, Push, Released, Waiting
 from tidelab.core.coord.command import Command, Join, Leave, Wait
 from tidelab.core.coord.coordinator import Coordinator, Rights
 from tidelab.core.coord.record import Forget, Record
-from tidelab.limits import COORD_GENERATIONS_KEPT
+from tidelab.limits import COORD_GENERATIONS_KEPT, COORD_LEASE_S
 
 LEASE_S = 2.0
+VISIT_LEASE_S = COORD_LEASE_S
 RUN, BARRIER = "r", "b"
 _STEPS_MAX = 50_000
 _CALM_STEPS = 20_000
@@ -52,6 +53,12 @@ class Standing:
 
     names: set[str] = field(default_factory=set)
     leases: dict[str, float] = field(default_factory=dict)
+
+    def expire(self, now: float) -> None:
+        for name, lease in list(self.leases.items()):
+            if lease <= now:
+                self.names.discard(name)
+                del self.leases[name]
 
 
 class World:
@@ -131,7 +138,7 @@ class World:
 
     def sleep(self) -> None:
         """Let leases run out."""
-        self.now += LEASE_S * 1.5
+        self.now += self.random.choice((LEASE_S * 1.5, VISIT_LEASE_S * 1.5))
         self._wake()
 
     def cut(self) -> None:
@@ -230,7 +237,7 @@ class World:
         program.out.clear()
         program.inbox.clear()
         if program.is_visitor:
-            self.standing.leases[program.name] = self.now + 15.0
+            self.standing.leases[program.name] = self.now + VISIT_LEASE_S
         else:
             self.standing.names.discard(program.name)
         self._settle()
@@ -266,12 +273,10 @@ class World:
 
     def _wake(self) -> None:
         while (deadline := self._server.next_deadline()) is not None and deadline <= self.now:
-            for name, lease in list(self.standing.leases.items()):
-                if lease <= deadline:
-                    self.standing.names.discard(name)
-                    del self.standing.leases[name]
+            self.standing.expire(deadline)
             self._server.wake(deadline)
             self._settle()
+        self.standing.expire(self.now)
 
     def _settle(self) -> int:
         """Keep what is to be kept, then send; judge at once, and return how much was said."""

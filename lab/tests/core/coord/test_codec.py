@@ -91,8 +91,9 @@ def test_fields_of_a_request_may_be_texts() -> None:
 def test_a_body_is_a_value_as_it_was_written_or_fields() -> None:
     assert read_json(b'{"a": 1 }', msgspec.Raw) == msgspec.Raw(b'{"a": 1 }')
     assert read_json(b'{"a": 1 }', dict) == {"a": 1}
-    for text, kind in ((b"[]", dict), (b"", msgspec.Raw), (b"{", msgspec.Raw), (b"\xff", dict)):
-        assert isinstance(read_json(text, kind), Fault)
+    for text in (b"", b"{", b"\xff"):
+        assert isinstance(read_json(text, msgspec.Raw), Fault)
+    assert isinstance(read_json(b"[]", dict), Fault)
 
 
 def test_a_name_is_short_and_plain() -> None:
