@@ -235,6 +235,10 @@ def test_pages_and_foreign_names_are_refused() -> None:
     play(scene())
 
 
+def test_tokens_are_not_shown() -> None:
+    assert "all" not in repr(Options(tokens=TOKENS)).replace("allowed", "")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -193,6 +193,25 @@ def test_a_half_open_agent_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     play(scene())
 
 
+def test_sockets_that_break_while_events_flow_are_no_error_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scene() -> None:
+        async with running() as url:
+            speaker = await Agent.join(url, "speaker")
+            for number in range(20):
+                listener = await Agent.join(url, f"l{number}")
+                await listener.ok("subscribe", topic="t")
+                published = [await speaker.send("publish", topic="t", data=n) for n in range(20)]
+                listener.socket.transport.abort()
+                for id in published:
+                    assert "ok" in await speaker.answer(id)
+            await speaker.close()
+
+    play(scene())
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
 async def connect_slowly(url: str) -> sockets.socket:
     """Open a WebSocket by hand: it neither reads nor answers pings by itself."""
     loop = asyncio.get_running_loop()

@@ -40,7 +40,7 @@ class Outbox:
             self._ready.set()
 
     async def take(self) -> list[bytes]:
-        """Wait for frames, or for the end."""
+        """Wait for frames; after the end return what is left, and then nothing."""
         await self._ready.wait()
         frames, self._frames, self._bytes = self._frames, [], 0
         if self.closing is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ class Options:
     """0 takes any that is free."""
     storage: Path | None = None
     """A SQLite file; None keeps everything in memory."""
-    tokens: Tokens = OPEN
+    tokens: Tokens = field(default=OPEN, repr=False)
     """None at all make everybody on this machine an admin."""
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()

@@ -49,13 +49,14 @@ async def _read(keeper: Keeper, peer: int, receive: Receive) -> None:
 
 
 async def _write(outbox: Outbox, send: Send) -> None:
-    while True:
-        for frame in await outbox.take():
-            await send({"type": "websocket.send", "text": frame.decode()})
-        if outbox.closing is not None:
-            code, reason = outbox.closing
-            await send({"type": "websocket.close", "code": code, "reason": reason})
-            return
+    try:
+        while (frames := await outbox.take()) or outbox.closing is None:
+            for frame in frames:
+                await send({"type": "websocket.send", "text": frame.decode()})
+        code, reason = outbox.closing
+        await send({"type": "websocket.close", "code": code, "reason": reason})
+    except (OSError, RuntimeError):
+        return  # it has gone, or uvicorn has just closed it for its silence
 
 
 async def _cut(outbox: Outbox) -> None:
