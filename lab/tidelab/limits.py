@@ -46,3 +46,50 @@ SETTLE_TIMEOUT_S = 45.0  # for all clients to get to the end of a run: the state
 
 assert FENCE_POLL_S * 100 < FENCE_TIMEOUT_S, "a fence must look at the slot often"
 assert ENGINE_STOP_S < SETTLE_TIMEOUT_S, "whoever is restarted last must still arrive"
+
+# --- coordination of test agents ---
+
+COORD_NAME_CHARS_MAX = 128  # of runs, agents, barriers ...: fits into a path and a log line
+COORD_RUNS_MAX = 1_000  # at one server: a build farm of a day, with room
+COORD_AGENTS_MAX = (
+    10_000  # known to one run, the dead included: twice what one server is tested with
+)
+COORD_NAMES_MAX = 10_000  # barriers, signals, topics and keys of one run, each
+COORD_VALUE_BYTES_MAX = 1024 * 1024  # one key: larger things belong into files
+COORD_KEYS_BYTES_MAX = 64 * 1024 * 1024  # all keys of one run: they live in memory
+COORD_EVENT_BYTES_MAX = 64 * 1024  # one event of a topic
+COORD_TOPIC_EVENTS_MAX = 1_000  # kept for replay; older ones are a gap, and told
+COORD_TOPIC_BYTES_MAX = 1024 * 1024  # kept for replay: one answer carries all of it
+COORD_FRAME_BYTES_MAX = 2 * 1024 * 1024  # from outside: one value, escaped, with room
+COORD_DEPTH_MAX = 64  # of nested JSON: a value is passed on, and somebody has to read it
+COORD_OUTBOX_BYTES_MAX = 8 * 1024 * 1024  # unsent to one agent; whoever is further behind is cut
+COORD_OUTBOX_FRAMES_MAX = 20_000  # the same in frames: small ones cost memory, too
+COORD_REQUESTS_OPEN_MAX = 256  # waiting for an answer on one connection
+COORD_SUBSCRIPTIONS_MAX = 1_000  # topics and keys that one connection follows
+COORD_CONNECTIONS_MAX = 12_000  # sockets: below the usual limit of descriptors, see the how-to
+
+COORD_LEASE_S = 15.0  # an agent may be away so long: a restart of a container, no more
+COORD_LEASE_MAX_S = 3_600.0  # whoever plans to be away for longer leaves
+COORD_WAIT_S = 600.0  # a wait without a timeout of its own: no test should hang a night
+COORD_WAIT_MAX_S = 86_400.0
+COORD_POLL_MAX_S = 60.0  # of one HTTP request that waits: proxies cut at about this
+COORD_LEAD_MS = 500  # from a release to its start: the slowest agent must be told by then
+COORD_LEAD_MAX_MS = 60_000
+COORD_PING_S = 10.0  # between two pings of a socket
+COORD_PONG_S = 10.0  # until a silent socket is taken for dead: with COORD_PING_S the 20 s we state
+COORD_CLOSE_S = 1.0  # for the other end to answer a close frame before the socket is cut
+COORD_REQUEST_S = 10.0  # for the body of a request to arrive
+COORD_DRAIN_S = 5.0  # for the last answers to leave when the server stops
+COORD_PENDING_MAX = 20_000  # answers that wait for the disk; beyond it nobody is read
+
+COORD_GENERATIONS_KEPT = 16  # outcomes of one barrier, for whoever comes late or asks again
+COORD_ANSWERS_KEPT = 32  # of one agent, for repeats: far more than it can have in doubt
+COORD_NAMES_SHOWN_MAX = 50  # in one story: five thousand names help nobody, five thousand times
+COORD_DOING_CHARS_MAX = 200  # what an agent says that it is doing: one line
+COORD_CLOCK_SAMPLES = 8  # of which the one with the shortest way counts
+COORD_RUN_KEEP_S = 12 * 3600.0  # a run that nobody used for so long is forgotten
+COORD_RUN_NOTE_S = 60.0  # the last use is stored this exactly, not at every request
+
+assert COORD_TOPIC_BYTES_MAX * 2 < COORD_OUTBOX_BYTES_MAX, "a replay must fit into an outbox"
+assert COORD_EVENT_BYTES_MAX < COORD_TOPIC_BYTES_MAX, "a topic keeps at least its newest event"
+assert COORD_VALUE_BYTES_MAX < COORD_FRAME_BYTES_MAX, "a value must fit into a frame"

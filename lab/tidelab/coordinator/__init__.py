@@ -1,1 +1,7 @@
-"""Where agents of a test meet: the shells around `tidelab.core.coord`."""
+"""The coordinator: a server at which test agents in any language meet and share data."""
+
+from __future__ import annotations
+
+from tidelab.coordinator.serve import Options, serve
+
+__all__ = ["Options", "serve"]

@@ -1,0 +1,177 @@
+"""A coordinator in this process or in one of its own, and agents that speak to it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+
+from tidelab.coordinator import Options, serve
+from tidelab.coordinator.listener import App
+from tidelab.coordinator.serve import Address
+
+DEADLINE_S = 30.0
+Json = dict[str, Any]
+
+
+@asynccontextmanager
+async def running(options: Options | None = None, other: App | None = None) -> AsyncIterator[str]:
+    """Serve in this loop; yield the URL."""
+    stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    def ready(found: Address) -> None:
+        address.set_result(found.url)
+
+    options = options or Options(http_port=0)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(serve(options, stop, ready=ready, other=other))
+        async with asyncio.timeout(DEADLINE_S):
+            url = await address
+        try:
+            yield url
+        finally:
+            stop.set()
+
+
+class Process:
+    """A coordinator that can be killed."""
+
+    def __init__(self, process: asyncio.subprocess.Process, url: str) -> None:
+        self.url = url
+        self._process = process
+
+    @classmethod
+    async def start(cls, storage: str = "", port: int = 0) -> Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "lab.tests.coordinator.process", storage, str(port),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )  # fmt: skip
+        assert process.stdout is not None
+        async with asyncio.timeout(DEADLINE_S):
+            url = (await process.stdout.readline()).decode().strip()
+        assert url, "it ended before it listened"
+        return cls(process, url)
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    async def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        if self._process.returncode is None:
+            self._process.send_signal(how)
+        async with asyncio.timeout(DEADLINE_S):
+            return await self._process.wait()
+
+
+@asynccontextmanager
+async def process(storage: str = "") -> AsyncIterator[Process]:
+    started = await Process.start(storage)
+    try:
+        yield started
+    finally:
+        await started.end(signal.SIGKILL)
+
+
+class Agent:
+    """One socket; answers by their id, pushes in order."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.pushes: list[Json] = []
+        self._ids = itertools.count(1)
+        self._early: dict[int, Json] = {}
+
+    @classmethod
+    async def open(cls, url: str, **headers: str) -> Agent:
+        return cls(
+            await connect(
+                f"ws{url.removeprefix('http')}/v2/connect",
+                additional_headers=headers,
+                compression=None,
+                max_size=None,
+                ping_interval=None,
+                close_timeout=DEADLINE_S,
+                open_timeout=DEADLINE_S * 4,
+                proxy=None,
+            )
+        )
+
+    @classmethod
+    async def join(cls, url: str, name: str, run: str = "r", **more: object) -> Agent:
+        agent = await cls.open(url)
+        await agent.ok("join", run=run, agent=name, **more)
+        return agent
+
+    async def send(self, do: str, **fields: object) -> int:
+        id = next(self._ids)
+        await self.socket.send(json.dumps({"id": id, "do": do, **fields}))
+        return id
+
+    async def receive(self) -> Json:
+        async with asyncio.timeout(DEADLINE_S * 4):
+            frame: Json = json.loads(await self.socket.recv())
+        return frame
+
+    async def answer(self, id: int) -> Json:
+        while id not in self._early:
+            frame = await self.receive()
+            if "event" in frame:
+                self.pushes.append(frame)
+            else:
+                self._early[frame["id"]] = frame
+        return self._early.pop(id)
+
+    async def ask(self, do: str, **fields: object) -> Json:
+        return await self.answer(await self.send(do, **fields))
+
+    async def ok(self, do: str, **fields: object) -> Json:
+        answer = await self.ask(do, **fields)
+        assert "ok" in answer, answer
+        found: Json = answer["ok"]
+        return found
+
+    async def push(self) -> Json:
+        while not self.pushes:
+            frame = await self.receive()
+            assert "event" in frame, frame
+            self.pushes.append(frame)
+        return self.pushes.pop(0)
+
+    async def close(self) -> None:
+        await self.socket.close()
+
+
+async def http(
+    url: str, method: str, path: str, payload: bytes = b"", /, **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    """Make one request on a connection of its own."""
+    port = int(url.rpartition(":")[2])
+    head = {"Host": f"127.0.0.1:{port}", "Connection": "close", "Content-Length": str(len(payload))}
+    lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in {**head, **headers}.items())]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + payload)
+        async with asyncio.timeout(DEADLINE_S * 2):
+            answer = await reader.read()
+    finally:
+        writer.close()
+    top, _, content = answer.partition(b"\r\n\r\n")
+    first, *rest = top.decode("latin-1").split("\r\n")
+    fields = {k.lower(): v for k, _, v in (line.partition(": ") for line in rest)}
+    return int(first.split(" ")[1]), fields, content
+
+
+async def call(url: str, method: str, path: str, body: object = None, **headers: str) -> Json:
+    """Make one request whose answer is JSON; the status is in it."""
+    payload = b"" if body is None else json.dumps(body).encode()
+    status, _, content = await http(url, method, path, payload, **headers)
+    return {"status": status, **json.loads(content)}

@@ -1,0 +1,295 @@
+"""Goal: everything that needs no socket can be done with curl. Method: a server, plain requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.tests.coordinator.kit import DEADLINE_S, Agent, Json, call, http, running
+from tidelab import limits
+from tidelab.coordinator import Options, serve
+from tidelab.coordinator.listener import Receive, Scope, Send
+from tidelab.coordinator.v2.gate import Tokens
+from tidelab.errors import ConfigurationError
+
+
+def play(scene: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(scene)
+
+
+async def seen(url: str) -> None:
+    """Wait until a request has come that makes a run."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not (await call(url, "GET", "/v2/runs"))["ok"]["runs"]:
+            pass
+
+
+def test_two_meet_with_two_requests() -> None:
+    async def scene() -> None:
+        async with running() as url, asyncio.TaskGroup() as tasks:
+            both = [
+                tasks.create_task(call(url, "POST", f"/v2/runs/r/barriers/b?agent={name}&target=2"))
+                for name in "ab"
+            ]
+            told = [(await each)["ok"] for each in both]
+            assert {each["rank"] for each in told} == {0, 1}
+            assert len({each["start_at_ms"] for each in told}) == 1
+            assert all(each["start_at_ms"] > time.time() * 1000 for each in told)
+            late = await call(url, "POST", "/v2/runs/r/barriers/b?agent=late&target=2")
+            assert late["ok"]["start_at_ms"] == told[0]["start_at_ms"]
+
+    play(scene())
+
+
+def test_a_poll_ends_and_the_place_is_kept() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            path = "/v2/runs/r/barriers/b?agent=a&target=2&poll_s=0.05"
+            waiting = await call(url, "POST", path)
+            assert waiting["ok"] == {"barrier": "b", "generation": 1, "arrived": 1, "needed": 2}
+            other = await call(url, "POST", "/v2/runs/r/barriers/b?agent=b", {"target": 2})
+            assert other["ok"]["rank"] == 1
+            assert (await call(url, "POST", path))["ok"]["rank"] == 0
+
+    play(scene())
+
+
+def test_keys_signals_and_topics() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            put = await call(url, "PUT", "/v2/runs/r/keys/k?if_version=0", {"a": 1})
+            assert put == {"status": 200, "ok": {"key": "k", "version": 1}}
+            again = await call(url, "PUT", "/v2/runs/r/keys/k?if_version=0", 2)
+            assert (again["status"], again["error"]["code"]) == (409, "conflict")
+            status, head, body = await http(url, "GET", "/v2/runs/r/keys/k")
+            assert (status, head["content-type"]) == (200, "application/json")
+            assert body == b'{"ok":{"key":"k","version":1,"value":{"a": 1}}}'
+            for sequence in (1, 2):
+                told = await call(url, "POST", "/v2/runs/r/signals/s")
+                assert told["ok"]["sequence"] == sequence
+            for _ in range(2):
+                told = await call(url, "POST", "/v2/runs/r/signals/s?agent=a&once=x")
+                assert told["ok"]["sequence"] == 3, "a repeat raises nothing"
+            assert (await call(url, "GET", "/v2/runs/r/signals/s?count=3"))["ok"]["count"] == 3
+            async with asyncio.timeout(5):  # far less than the next thing that happens by itself
+                late = await call(url, "GET", "/v2/runs/r/signals/s?count=9&timeout_s=0.05")
+            assert (late["status"], late["error"]["code"]) == (504, "timeout")
+            await call(url, "POST", "/v2/runs/r/topics/t", ["x"])
+            told = await call(url, "GET", "/v2/runs/r/topics/t?offset=1")
+            assert told["ok"]["events"] == [{"offset": 1, "data": ["x"]}]
+            assert (await call(url, "DELETE", "/v2/runs/r/keys/k"))["ok"] == {}
+            assert (await call(url, "GET", "/v2/runs/r/keys/k"))["status"] == 404
+
+    play(scene())
+
+
+def test_a_reader_that_waits_gets_the_next_event() -> None:
+    async def scene() -> None:
+        async with running() as url, asyncio.TaskGroup() as tasks:
+            reader = tasks.create_task(call(url, "GET", "/v2/runs/r/topics/t?wait_s=20"))
+            await seen(url)
+            await call(url, "POST", "/v2/runs/r/topics/t", 1)
+            assert (await reader)["ok"]["events"][0]["data"] == 1
+
+    play(scene())
+
+
+def test_agents_come_beat_and_leave_and_runs_are_dropped() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            joined = await call(url, "PUT", "/v2/runs/r/agents/a", {"lease_s": 60, "size": 1})
+            assert joined["ok"]["agent"] == "a"
+            beat = await call(url, "POST", "/v2/runs/r/agents/a", {"doing": "page 3"})
+            assert abs(beat["ok"]["now_ms"] - time.time() * 1000) < 5_000
+            story = await call(url, "GET", "/v2/runs/r")
+            assert story["ok"]["agents"][0]["state"] == "present"
+            assert "page 3" in story["ok"]["agents"][0]["doing"]
+            await call(url, "DELETE", "/v2/runs/r/agents/a")
+            story = await call(url, "GET", "/v2/runs/r")
+            assert story["ok"]["agents"][0]["state"] == "left"
+            assert [run["run"] for run in (await call(url, "GET", "/v2/runs"))["ok"]["runs"]] == [
+                "r"
+            ]
+            assert (await call(url, "DELETE", "/v2/runs/r"))["status"] == 200
+            assert (await call(url, "GET", "/v2/runs"))["ok"]["runs"] == []
+
+    play(scene())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "words"),
+    [
+        ("GET", "/v2/nothing", None, 404, "GET /v2 lists what is"),
+        ("GET", "/v2/runs/r/things/x", None, 404, "GET /v2 lists what is"),
+        ("POST", "/v2/runs/r/runs/x", None, 404, "GET /v2 lists what is"),
+        ("PATCH", "/v2/runs/r/keys/k", None, 405, "this path takes DELETE, GET, PUT"),
+        ("POST", "/v2/runs/r/barriers/b", None, 409, "name an agent"),
+        ("POST", "/v2/runs/r/barriers/b?agent=a", None, 400, "give either `target`"),
+        ("POST", "/v2/runs/r/barriers/b?agent=a&target=0", None, 400, ">= 1"),
+        ("POST", "/v2/runs/r/barriers/b?agent=a&target=2&target=3", None, 400, "twice"),
+        ("POST", "/v2/runs/r/barriers/b?agent=a&tarqet=2", None, 400, "unknown field `tarqet`"),
+        ("POST", "/v2/runs/r/barriers/b?agent=%20", None, 400, "the name of the agent"),
+        ("POST", "/v2/runs/a%2Fb/signals/s", None, 400, "the name of the run"),
+        ("POST", "/v2/runs/r/barriers/b?agent=a", b"[1]", 400, "Expected `object`"),
+        ("POST", "/v2/runs/r/barriers/b", b'{"agent":1}', 400, "the name of the agent"),
+        ("PUT", "/v2/runs/r/keys/k", b"{", 400, "the body: "),
+        ("PUT", "/v2/runs/r/keys/k", b"", 400, "the body: "),
+        ("PUT", "/v2/runs/r/keys/k", b'"\xff"', 400, "not UTF-8"),
+        ("PUT", "/v2/runs/r/keys/k", b"[" * 100, 400, "deeper than"),
+    ],
+)
+def test_a_wrong_request_says_what_is_wrong(
+    method: str, path: str, body: bytes | None, status: int, words: str
+) -> None:
+    async def scene() -> None:
+        async with running() as url:
+            got, _, content = await http(url, method, path, body or b"")
+            assert (got, words in content.decode()) == (status, True), content
+
+    play(scene())
+
+
+def test_a_body_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene() -> None:
+        async with running() as url:
+            large = b'"' + b"x" * limits.COORD_VALUE_BYTES_MAX + b'"'
+            status, _, body = await http(url, "PUT", "/v2/runs/r/keys/k", large)
+            assert (status, json.loads(body)["error"]["code"]) == (413, "too_large")
+            status, _, _ = await http(url, "PUT", "/v2/runs/r/keys/k", large * 3)
+            assert status == 413
+
+    play(scene())
+
+
+def test_health_index_and_metrics() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            assert (await http(url, "GET", "/v2/health"))[2] == b'{"status":"ok"}'
+            index = await call(url, "GET", "/v2")
+            assert index["paths"]["POST /v2/runs/RUN/barriers/NAME"] == "wait"
+            agent = await Agent.join(url, "a")
+            _, head, body = await http(url, "GET", "/metrics")
+            assert head["content-type"].startswith("text/plain; version=0.0.4")
+            assert b"\ntidelab_coordinator_agents 1\n" in body
+            await agent.close()
+
+    play(scene())
+
+
+TOKENS = Tokens(observer=("see",), agent=("do",), admin=("all", "more"))
+
+
+@pytest.mark.parametrize(
+    ("token", "statuses"),
+    [
+        (None, (401, 401, 401)),
+        ("Bearer wrong", (401, 401, 401)),
+        ("Basic see", (401, 401, 401)),
+        ("Bearer", (401, 401, 401)),
+        ("Bearer see", (200, 403, 403)),
+        ("bearer do", (200, 200, 403)),
+        ("Bearer more", (200, 200, 200)),
+    ],
+)
+def test_a_token_opens_what_its_role_may_do(token: str | None, statuses: tuple[int, ...]) -> None:
+    async def scene() -> None:
+        options = Options(http_port=0, tokens=TOKENS)
+        async with running(options) as url:
+            headers = {} if token is None else {"Authorization": token}
+            await call(url, "POST", "/v2/runs/r/signals/s", Authorization="Bearer all")
+            asked = (
+                ("GET", "/v2/runs"),
+                ("POST", "/v2/runs/r/signals/s"),
+                ("DELETE", "/v2/runs/r"),
+            )
+            found = [(await call(url, *each, **headers))["status"] for each in asked]
+            assert tuple(found) == statuses
+            assert (await http(url, "GET", "/v2/health"))[0] == 200
+
+    play(scene())
+
+
+def test_pages_and_foreign_names_are_refused() -> None:
+    async def scene() -> None:
+        options = Options(
+            http_port=0, allowed_hosts=("lab.test",), allowed_origins=("https://lab.test/",)
+        )
+        async with running(options) as url:
+
+            async def status(**headers: str) -> int:
+                return (await http(url, "GET", "/v2/runs", **headers))[0]
+
+            assert await status(Host="evil.test") == 403
+            assert await status(Host="LAB.test:1") == 200
+            assert await status(Host="[::1]:9") == 200
+            assert await status(Host="a b") == 403
+            assert await status(Origin="https://evil.test") == 403
+            assert await status(Origin="https://lab.test") == 200
+
+    play(scene())
+
+
+def test_tokens_are_not_shown() -> None:
+    assert "all" not in repr(Options(tokens=TOKENS)).replace("allowed", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"host": "0.0.0.0"}, "at least one token is needed"),
+        ({"tokens": Tokens(agent=("",))}, "a token is empty"),
+        ({"tls_key": Path("k")}, "a certificate and its key"),
+    ],
+)
+def test_what_would_not_be_safe_is_not_started(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        Options(**options)
+
+
+def test_a_port_that_is_taken_and_a_wrong_certificate_are_one_clear_line(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with running() as url:
+            taken = Options(http_port=int(url.rpartition(":")[2]))
+            with pytest.raises(
+                ConfigurationError, match=r"cannot listen on 127.0.0.1:\d+: Address"
+            ):
+                await serve(taken, asyncio.Event())
+        none = Options(http_port=0, tls_certificate=tmp_path / "c", tls_key=tmp_path / "k")
+        with pytest.raises(ConfigurationError, match="cannot use certificate"):
+            await serve(none, asyncio.Event())
+
+    play(scene())
+
+
+def test_another_application_gets_the_other_paths() -> None:
+    async def other(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 299, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def scene() -> None:
+        async with running(other=other) as url:
+            found = [
+                (await http(url, "GET", path))[0] for path in ("/health", "/v2x", "/v2/health")
+            ]
+            assert found == [299, 299, 200]
+
+    play(scene())
+
+
+def test_who_waits_by_http_is_told_that_the_server_stops() -> None:
+    async def scene() -> None:
+        waiting: asyncio.Task[Json] | None = None
+        async with asyncio.TaskGroup() as tasks, running() as url:
+            waiting = tasks.create_task(call(url, "POST", "/v2/runs/r/barriers/b?agent=a&target=2"))
+            await seen(url)
+        assert waiting is not None
+        assert (await waiting)["status"] == 503
+
+    play(scene())

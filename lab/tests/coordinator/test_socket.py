@@ -1,0 +1,294 @@
+"""Goal: on a socket everybody is answered, whatever others do. Method: a server, real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket as sockets
+import subprocess
+import time
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from lab.tests.coordinator.kit import DEADLINE_S, Agent, Json, call, http, running
+from tidelab.coordinator import Options, listener, outbox
+from tidelab.coordinator.v2 import app
+from tidelab.coordinator.v2.gate import Tokens
+
+
+def play(scene: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(scene)
+
+
+def test_agents_share_data_signals_and_events() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            a, b = await Agent.join(url, "a"), await Agent.join(url, "b")
+            assert (await a.ok("watch", key="k")) == {"key": "k"}
+            assert (await a.ok("subscribe", topic="t"))["next"] == 1
+            assert (await b.ok("put", key="k", value=[1]))["version"] == 1
+            assert (await b.ok("publish", topic="t", data={"x": 1}))["offset"] == 1
+            assert await a.push() == {"event": "changed", "key": "k", "version": 1, "value": [1]}
+            appended = {"event": "appended", "topic": "t", "offset": 1, "data": {"x": 1}}
+            assert await a.push() == appended
+            waiting = await a.send("await", signal="s", count=2)
+            assert [(await b.ok("raise", signal="s"))["sequence"] for _ in range(2)] == [1, 2]
+            assert (await a.answer(waiting))["ok"]["count"] == 2
+            for agent in (a, b):
+                await agent.close()
+
+    play(scene())
+
+
+def test_bad_frames_are_answered_and_the_socket_stays_open() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            a = await Agent.join(url, "a")
+            for frame in ("", "{", "null", '{"do":"jump"}', b"\xff", b'{"do":"wait"}', "[" * 999):
+                await a.socket.send(frame)
+                assert "error" in await a.receive()
+            assert (await a.ok("raise", signal="s"))["sequence"] == 1
+            await a.socket.send('{"id":"x","do":"wait","barrier":"b","target":"2"}')
+            answer = await a.receive()
+            assert (answer["id"], answer["error"]["code"]) == ("x", "bad_request")
+            await a.close()
+
+    play(scene())
+
+
+def test_a_broken_barrier_tells_the_whole_story() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            a, b = await Agent.join(url, "a"), await Agent.join(url, "b", lease_s=0)
+            waiting = await a.send("wait", barrier="b", roster=["a", "b"])
+            await b.ok("beat", doing="loading page 3")
+            b.socket.transport.abort()
+            fault = (await a.answer(waiting))["error"]
+            assert (fault["code"], fault["roll"]["dead"]) == ("broken", ["b"])
+            assert "loading page 3" in fault["roll"]["doing"]["b"]
+            await a.close()
+
+    play(scene())
+
+
+def test_clocks_are_compared_and_the_start_is_told_on_the_agents_own() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            a = await Agent.join(url, "a")
+
+            def clock_ms() -> int:
+                return round(time.monotonic() * 1000)  # any clock will do
+
+            told: Json = {}
+            heard = 0
+            for _ in range(3):
+                echo = {"told_ms": told["now_ms"], "heard_ms": heard} if told else {}
+                told = await a.ok("beat", sent_ms=clock_ms(), **echo)
+                heard = clock_ms()
+            released = await a.ok("wait", barrier="b", target=1)
+            offset_ms = (time.monotonic() - time.time()) * 1000
+            wrong_ms = released["start_at_local_ms"] - (released["start_at_ms"] + offset_ms)
+            assert abs(wrong_ms) <= told["error_ms"] + 5, "5 for rounding, and a clock that is set"
+            await a.close()
+
+    play(scene())
+
+
+def test_the_newest_connection_of_a_name_wins_and_the_old_one_is_closed() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            old = await Agent.join(url, "a")
+            new = await Agent.join(url, "a")
+            assert await old.push() == {"event": "replaced", "agent": "a"}
+            with pytest.raises(ConnectionClosed) as closed:
+                await old.receive()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 4001
+            assert (await new.ok("raise", signal="s"))["sequence"] == 1
+            await new.close()
+
+    play(scene())
+
+
+def test_a_close_handshake_is_quick() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            a = await Agent.join(url, "a")
+            begin = time.monotonic()
+            await a.close()
+            assert time.monotonic() - begin < 1.0
+            assert a.socket.close_code == 1000
+
+    play(scene())
+
+
+def test_a_stop_closes_sockets_with_1012_after_the_last_answer() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            a = await Agent.join(url, "a")
+            asked = await a.send("raise", signal="s")
+            assert (await a.answer(asked))["ok"]["sequence"] == 1
+        with pytest.raises(ConnectionClosed):
+            await a.receive()
+        assert a.socket.close_code == 1012
+
+    play(scene())
+
+
+def test_an_agent_that_does_not_read_is_cut_and_delays_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(outbox, "COORD_OUTBOX_BYTES_MAX", 256 * 1024)
+
+    async def scene() -> None:
+        async with running() as url:
+            a, b = await Agent.join(url, "a"), await Agent.join(url, "b")
+            slow = await connect_slowly(url)
+            for frame in (
+                {"do": "join", "run": "r", "agent": "slow"},
+                {"do": "subscribe", "topic": "t"},
+            ):
+                await asyncio.get_running_loop().sock_sendall(slow, masked(frame))
+            await a.ok("subscribe", topic="t")
+            async with asyncio.timeout(DEADLINE_S):
+                while await state_of(url, "slow") != "present":
+                    pass
+                event = "x" * 50_000
+                for number in range(1, 2_000):
+                    assert (await b.ok("publish", topic="t", data=event))["offset"] == number
+                    assert (await a.push())["offset"] == number, "a reader is told at once"
+                    if await state_of(url, "slow") != "present":
+                        break
+                else:
+                    raise AssertionError("100 MB wait for an agent that does not read")
+            slow.close()
+            for agent in (a, b):
+                await agent.close()
+
+    play(scene())
+
+
+def test_a_half_open_agent_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "COORD_PING_S", 0.1)
+    monkeypatch.setattr(listener, "COORD_PONG_S", 0.1)
+
+    async def scene() -> None:
+        async with running() as url:
+            a = await Agent.join(url, "a")
+            silent = await connect_slowly(url)
+            join = {"do": "join", "run": "r", "agent": "silent", "lease_s": 0}
+            await asyncio.get_running_loop().sock_sendall(silent, masked(join))
+            waiting = await a.send("wait", barrier="b", roster=["a", "silent"], timeout_s=600)
+            answer = await a.answer(waiting)
+            assert answer["error"]["code"] == "broken"
+            assert answer["error"]["roll"]["dead"] == ["silent"]
+            silent.close()
+            await a.close()
+
+    play(scene())
+
+
+def test_sockets_that_break_while_events_flow_are_no_error_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scene() -> None:
+        async with running() as url:
+            speaker = await Agent.join(url, "speaker")
+            for number in range(20):
+                listener = await Agent.join(url, f"l{number}")
+                await listener.ok("subscribe", topic="t")
+                published = [await speaker.send("publish", topic="t", data=n) for n in range(20)]
+                listener.socket.transport.abort()
+                for id in published:
+                    assert "ok" in await speaker.answer(id)
+            await speaker.close()
+
+    play(scene())
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def connect_slowly(url: str) -> sockets.socket:
+    """Open a WebSocket by hand: it neither reads nor answers pings by itself."""
+    loop = asyncio.get_running_loop()
+    raw = sockets.socket()
+    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+    raw.setblocking(False)
+    await loop.sock_connect(raw, ("127.0.0.1", int(url.rpartition(":")[2])))
+    head = "GET /v2/connect HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+    head += "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    head += "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    await loop.sock_sendall(raw, head.encode())
+    assert (await loop.sock_recv(raw, 4096)).startswith(b"HTTP/1.1 101")
+    return raw
+
+
+def masked(frame: Json) -> bytes:
+    payload = json.dumps(frame).encode()
+    assert len(payload) < 126
+    return bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload
+
+
+async def state_of(url: str, name: str) -> str | None:
+    story = (await call(url, "GET", "/v2/runs/r"))["ok"]
+    states = {agent["agent"]: agent["state"] for agent in story["agents"]}
+    return states.get(name)
+
+
+def test_who_has_no_token_no_path_or_no_room_gets_no_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def status(url: str, path: str = "/v2/connect", **headers: str) -> int:
+        try:
+            async with connect(f"ws{url[4:]}{path}", additional_headers=headers, proxy=None):
+                return 101
+        except InvalidStatus as refused:
+            json.loads(refused.response.body or b"")["error"]["message"]
+            return refused.response.status_code
+
+    async def scene() -> None:
+        async with running(Options(http_port=0, tokens=Tokens(observer=("see",)))) as url:
+            assert await status(url) == 401
+            assert await status(url, Authorization="Bearer see") == 101
+            assert await status(url, "/v2/other", Authorization="Bearer see") == 404
+            assert await status(url, Authorization="Bearer see", Origin="http://evil.test") == 403
+            monkeypatch.setattr(app, "COORD_CONNECTIONS_MAX", 0)
+            assert await status(url, Authorization="Bearer see") == 503
+
+    play(scene())
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
+         "/CN=localhost", "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+    async def scene() -> None:
+        import ssl
+
+        options = Options(http_port=0, tls_certificate=certificate, tls_key=key)
+        trust = ssl.create_default_context(cafile=str(certificate))
+        trust.check_hostname = False
+        async with running(options) as url:
+            assert url.startswith("https://")
+            async with connect(f"wss{url[5:]}/v2/connect", ssl=trust, proxy=None) as socket:
+                await socket.send('{"do":"list"}')
+                assert json.loads(await socket.recv()) == {"ok": {"runs": []}}
+
+    play(scene())
+
+
+def test_requests_without_a_body_or_a_host_do_no_harm() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            status, _, _ = await http(url, "GET", "/v2/connect")
+            assert status == 404
+
+    play(scene())

@@ -1,0 +1,173 @@
+"""The agents of a run: how they come, go and come back.
+
+The one rule: a name is one agent. Whoever joins under a name takes its place, and the connection
+that had it is sent away.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from tidelab.core.coord.agent import GONE, Agent, Presence
+from tidelab.core.coord.answer import Fault, Replaced
+from tidelab.core.coord.command import Join
+from tidelab.core.coord.desk import Desk
+from tidelab.limits import COORD_AGENTS_MAX
+
+Hook = Callable[[Agent, float], None]
+
+
+class Agents:
+    """All agents of one run."""
+
+    def __init__(self, desk: Desk, lost: Hook) -> None:
+        self.size: int | None = None
+        self.gone: set[str] = set()
+        """Names of those who are dead or have left."""
+        self.living: set[str] = set()
+        """Names of those who count: present or away, and no observers."""
+        self._agents: dict[str, Agent] = {}
+        self._desk = desk
+        self._lost = lost
+
+    def get(self, name: str) -> Agent | None:
+        """Find an agent."""
+        return self._agents.get(name)
+
+    def all(self) -> list[Agent]:
+        """Return all agents, in the order in which they first came."""
+        return list(self._agents.values())
+
+    def count(self, presence: Presence) -> int:
+        """Count the agents of one state, without observers."""
+        return sum(a.presence is presence and not a.is_observer for a in self._agents.values())
+
+    def newcomers(self) -> int:
+        """Count the agents that may come for the first time."""
+        if self.size is None:
+            return COORD_AGENTS_MAX  # there is no saying
+        return self.size - sum(not agent.is_observer for agent in self._agents.values())
+
+    def join(self, command: Join, link: int | None, now: float) -> Agent | Fault:
+        """Let an agent come, or come back; without a link it comes by HTTP."""
+        is_observer = command.role == "observer"
+        agent = self._agents.get(command.agent)
+        fault = self._refuse(command, counts=not is_observer and (not agent or agent.is_observer))
+        if fault:
+            return fault
+        if command.size is not None:
+            self.size = command.size
+        if agent is None:
+            agent = self._agents[command.agent] = Agent(command.agent, now)
+        elif link is not None or agent.link is not None:
+            self._replace(agent, link, now)
+        agent.is_observer, agent.is_concurrent = is_observer, command.is_concurrent
+        agent.lease_s, agent.link = command.lease_s, link
+        if command.doing:
+            agent.say(command.doing, now)
+        self._enter(agent, Presence.PRESENT, now)
+        if link is None:
+            self._lease(agent, now)
+        return agent
+
+    def visit(self, run: str, name: str, now: float) -> Agent | Fault:
+        """Begin an HTTP request of an agent, which comes by this if it is not there."""
+        agent = self._agents.get(name)
+        if agent is None or agent.presence is not Presence.PRESENT:
+            joined = self.join(_again(run, name, agent), None, now)
+            if isinstance(joined, Fault):
+                return joined
+            agent = joined
+        agent.visits += 1
+        self._desk.alarms.cancel(agent.alarm)
+        return agent
+
+    def end_visit(self, agent: Agent, now: float) -> None:
+        """Note that an HTTP request is over."""
+        agent.visits -= 1
+        if agent.presence not in GONE and agent.link is None:
+            self._lease(agent, now)
+
+    def unlink(self, agent: Agent, now: float) -> None:
+        """Note that the socket of an agent is gone: it leaves its places, and may come back."""
+        agent.link = None
+        if agent.presence is Presence.PRESENT:
+            self._enter(agent, Presence.AWAY, now)
+            self._lost(agent, now)
+            self._lease(agent, now)
+
+    def leave(self, agent: Agent, now: float) -> None:
+        """Let an agent go for good."""
+        self._enter(agent, Presence.LEFT, now)
+        self._desk.alarms.cancel(agent.alarm)
+        self._lost(agent, now)
+
+    def close(self) -> None:
+        """Forget all: the run is deleted."""
+        for agent in self._agents.values():
+            self._desk.alarms.cancel(agent.alarm)
+
+    def _refuse(self, command: Join, *, counts: bool) -> Fault | None:
+        if command.size is not None and self.size not in (None, command.size):
+            told = f"the run has {self.size} agents, but {command.agent} says {command.size}"
+            return Fault("conflict", told)
+        size = command.size or self.size
+        known = [agent for agent in self._agents.values() if not agent.is_observer] if size else []
+        if size is not None and len(known) + counts > size:
+            names = ", ".join(agent.name for agent in known[:10])
+            return Fault("conflict", f"the run has {size} agents, and they are known: {names}")
+        if command.agent not in self._agents and len(self._agents) >= COORD_AGENTS_MAX:
+            return self._forget_one()
+        return None
+
+    def _forget_one(self) -> Fault | None:
+        for name, agent in self._agents.items():
+            if agent.presence in GONE:
+                del self._agents[name]
+                self.gone.discard(name)
+                return None
+        return Fault("full", f"a run has at most {COORD_AGENTS_MAX} agents")
+
+    def _replace(self, agent: Agent, link: int | None, now: float) -> None:
+        """Take an agent's place from the connection that has it."""
+        before, agent.link = agent.link, None
+        if before is not None and before == link:
+            return
+        if before is not None:
+            self._desk.dismiss(before, Replaced(agent.name))
+        if agent.stands:
+            self._enter(agent, Presence.AWAY, now)
+            self._lost(agent, now)
+
+    def _lease(self, agent: Agent, now: float) -> None:
+        self._desk.alarms.cancel(agent.alarm)
+        if agent.visits == 0:
+            ring = functools.partial(self._die, agent)
+            agent.alarm = self._desk.alarms.set(now + agent.lease_s, ring)
+
+    def _die(self, agent: Agent, now: float) -> None:
+        self._enter(agent, Presence.DEAD, now)
+        self._lost(agent, now)
+
+    def _enter(self, agent: Agent, presence: Presence, now: float) -> None:
+        if presence is Presence.PRESENT:
+            self._desk.alarms.cancel(agent.alarm)
+        agent.presence, agent.since = presence, now
+        is_gone = presence in GONE
+        (self.gone.add if is_gone else self.gone.discard)(agent.name)
+        counts = not is_gone and not agent.is_observer
+        (self.living.add if counts else self.living.discard)(agent.name)
+
+
+def _again(run: str, name: str, agent: Agent | None) -> Join:
+    """Make the request by which an agent that is known, or not, comes by HTTP."""
+    if agent is None:
+        return Join(run=run, agent=name)
+    return Join(
+        run=run,
+        agent=name,
+        role="observer" if agent.is_observer else "agent",
+        lease_s=agent.lease_s,
+        is_concurrent=agent.is_concurrent,
+    )

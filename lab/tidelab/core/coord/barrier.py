@@ -1,0 +1,141 @@
+"""One barrier: a row of generations, each of which ends once, and for all in the same way.
+
+The one rule: an agent's k-th wait at a name is the k-th generation, so names can be reused in
+loops. Each agent has a cursor: the generation that it has asked for, the name of that request, and
+whether it was told how it ended. A wait is for the same generation until it was told, or when the
+request is repeated under its name; else it is for the next one. Whoever comes for the first time,
+or was away for longer than outcomes are kept, is told the last outcome.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tidelab.core.coord.alarms import Alarm
+from tidelab.core.coord.answer import Fault
+from tidelab.core.coord.command import Wait
+from tidelab.core.coord.desk import Ticket
+from tidelab.core.coord.record import Outcome
+from tidelab.limits import COORD_GENERATIONS_KEPT
+
+
+class Terms(NamedTuple):
+    """What all who meet must agree on."""
+
+    target: int | None
+    roster: frozenset[str] | None
+    quorum: int | None
+
+    @property
+    def full(self) -> int:
+        """How many are expected."""
+        return len(self.roster) if self.roster is not None else self.target or 0
+
+    @property
+    def needed(self) -> int:
+        """How many suffice when no more come."""
+        return self.quorum or self.full
+
+    def __str__(self) -> str:
+        who = f"{self.full} agents"
+        if self.roster is not None:
+            who = ", ".join(sorted(self.roster)[:10])
+        return who if self.quorum is None else f"{who} (quorum {self.quorum})"
+
+
+def terms_of(command: Wait, agent: str) -> Terms | Fault:
+    """Read what an agent expects."""
+    if (command.target is None) == (command.roster is None):
+        return Fault("bad_request", "give either `target` (a number) or `roster` (names)")
+    roster = None if command.roster is None else frozenset(command.roster)
+    terms = Terms(command.target, roster, command.quorum)
+    if roster is not None and agent not in roster:
+        return Fault("conflict", f"{agent} is not on the roster: {terms}")
+    if terms.needed > terms.full:
+        return Fault("bad_request", f"a quorum of {terms.quorum} is more than {terms.full}")
+    return terms
+
+
+class Cursor(NamedTuple):
+    """Up to where an agent has come."""
+
+    generation: int
+    once: str | None
+    is_told: bool
+
+
+class Meeting:
+    """The generation that is open."""
+
+    __slots__ = ("alarm", "arrived", "lead_ms", "since", "terms", "timeout_s")
+
+    def __init__(self, terms: Terms, command: Wait, now: float) -> None:
+        self.terms = terms
+        self.since = now
+        self.timeout_s, self.lead_ms = command.timeout_s, command.lead_ms
+        self.arrived: dict[str, list[Ticket]] = {}
+        """Who waits, in the order in which they came, and their open requests."""
+        self.alarm: Alarm | None = None
+
+
+class Barrier:
+    """All generations of one name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.decided = 0
+        """The last generation that has ended."""
+        self.meeting: Meeting | None = None
+        self.outcomes: dict[int, Outcome] = {}
+        self.cursors: dict[str, Cursor] = {}
+        self.recorded: set[str] = set()
+        """Agents whose cursor has a record of its own."""
+        self._at: dict[int, set[str]] = {}
+
+    def generation_for(self, agent: str, command: Wait) -> int | Fault:
+        """Tell which generation a wait is for."""
+        if command.generation is not None:
+            return self._asked(command.generation)
+        cursor = self.cursors.get(agent)
+        if cursor is None:
+            return max(1, self.decided)
+        is_same = not cursor.is_told or (command.once is not None and command.once == cursor.once)
+        wanted = cursor.generation + (not is_same)
+        is_kept = wanted in self.outcomes or wanted > self.decided
+        return wanted if is_kept else self.decided
+
+    def _asked(self, generation: int) -> int | Fault:
+        if generation > self.decided + 1:
+            told = f"barrier {self.name}: generation {generation} is not open"
+            return Fault("conflict", f"{told}; the open one is {self.decided + 1}")
+        if generation <= self.decided and generation not in self.outcomes:
+            told = f"barrier {self.name}: generation {generation} is forgotten"
+            return Fault("gone", f"{told}; the last {COORD_GENERATIONS_KEPT} are kept")
+        return generation
+
+    def move(self, agent: str, cursor: Cursor) -> None:
+        """Note up to where an agent has come."""
+        before = self.cursors.get(agent)
+        if before is not None:
+            self._at[before.generation].discard(agent)
+        self.cursors[agent] = cursor
+        self._at.setdefault(cursor.generation, set()).add(agent)
+
+    def end(self, outcome: Outcome) -> tuple[int, list[str]]:
+        """End the open generation.
+
+        Return the generation that is forgotten instead, and the agents whose record goes with it.
+        """
+        self.decided = outcome.generation
+        self.outcomes[outcome.generation] = outcome
+        self.meeting = None
+        for agent, once in zip(outcome.arrived, outcome.onces, strict=True):
+            self.move(agent, Cursor(outcome.generation, once, agent not in outcome.untold))
+        forgotten = outcome.generation - COORD_GENERATIONS_KEPT
+        self.outcomes.pop(forgotten, None)
+        agents = self._at.pop(forgotten, set())
+        for agent in agents:
+            del self.cursors[agent]
+        records = [agent for agent in agents if agent in self.recorded]
+        self.recorded.difference_update(records)
+        return forgotten, records

@@ -1,0 +1,325 @@
+"""The barriers of a run: arriving, being released or sent away, and being stuck.
+
+The one rule: a meeting ends in one place (`_end`), which moves every cursor and answers everybody.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import msgspec
+
+from tidelab.core.coord.agent import GONE, Agent
+from tidelab.core.coord.agents import Agents
+from tidelab.core.coord.answer import (
+    BarrierLine,
+    Body,
+    Code,
+    Done,
+    Fault,
+    Released,
+    Roll,
+    Waiting,
+)
+from tidelab.core.coord.barrier import Barrier, Cursor, Meeting, terms_of
+from tidelab.core.coord.command import Cancel, Wait
+from tidelab.core.coord.desk import Desk, Ticket
+from tidelab.core.coord.record import CursorContent, Kind, Outcome, Record
+from tidelab.core.coord.stuck import Need, find_broken, find_deadlock
+from tidelab.limits import COORD_NAMES_MAX, COORD_NAMES_SHOWN_MAX
+
+
+class Barriers:
+    """All barriers of one run."""
+
+    def __init__(self, run: str, desk: Desk, agents: Agents) -> None:
+        self._run, self._desk, self._agents = run, desk, agents
+        self._barriers: dict[str, Barrier] = {}
+        self._open: dict[str, Barrier] = {}
+        """Those where somebody waits."""
+
+    # --- what agents do ---
+
+    def wait(self, agent: Agent, command: Wait, ticket: Ticket, now: float) -> Body | Fault | None:
+        """Let an agent arrive; None when it is answered later."""
+        terms = terms_of(command, agent.name)
+        if isinstance(terms, Fault):
+            return terms
+        barrier = self._barriers.get(command.barrier) or Barrier(command.barrier)
+        generation = barrier.generation_for(agent.name, command)
+        if isinstance(generation, Fault):
+            return generation
+        if generation <= barrier.decided:
+            return self._repeat(barrier, generation, agent, command.once, now)
+        if barrier.name not in self._barriers and len(self._barriers) >= COORD_NAMES_MAX:
+            return Fault("full", f"a run has at most {COORD_NAMES_MAX} barriers")
+        self._barriers[barrier.name] = barrier
+        meeting = barrier.meeting
+        if meeting is None:
+            meeting = self._begin(barrier, Meeting(terms, command, now), now)
+        elif meeting.terms != terms:
+            told = f"barrier {barrier.name}: {agent.name} waits for {terms}"
+            return Fault("conflict", f"{told}, but others wait for {meeting.terms}")
+        self._arrive(barrier, meeting, agent, command, ticket, now)
+        if len(meeting.arrived) == terms.full:
+            self._release(barrier, meeting, now)
+        else:
+            self.judge(now)
+        return None
+
+    def cancel(self, command: Cancel, by: str, now: float) -> Body | Fault:
+        """Send away everybody who waits at a barrier."""
+        barrier = self._open.get(command.barrier)
+        if barrier is None:
+            return Fault("not_found", f"nobody waits at barrier {command.barrier}")
+        why = f"cancelled by {by}" + (f": {command.reason}" if command.reason else "")
+        self._fail(barrier, "cancelled", why, now)
+        return Done()
+
+    def withdraw(self, agent: Agent, now: float) -> None:
+        """Take an agent from all places where it stands, and see who is stuck without it."""
+        for barrier in list(agent.stands):
+            meeting = barrier.meeting
+            assert meeting is not None, "who stands at a barrier stands in its open meeting"
+            tickets = meeting.arrived.pop(agent.name)
+            if not meeting.arrived:
+                self._close(barrier, meeting)
+            for ticket in tickets:
+                told = f"{agent.name} is {agent.presence} and waits no more"
+                self._desk.answer(ticket, Fault("cancelled", told))
+        agent.stands.clear()
+        if agent.presence in GONE:
+            self.judge(now)
+
+    def judge(self, now: float) -> None:
+        """End all meetings that can never be full."""
+        if self._agents.size is None and not any(map(_is_roster, self._open.values())):
+            return  # anybody might come
+        needs = {name: self._need(name) for name in self._open}
+        for name in find_broken(needs):
+            self._fail(self._barriers[name], "broken", "too few can ever come", now)
+            del needs[name]
+        for name, need in list(needs.items()):
+            meeting = self._barriers[name].meeting
+            if need.lacking <= 0 and not need.able and not need.newcomers and meeting is not None:
+                self._release(self._barriers[name], meeting, now)
+                del needs[name]
+        if len(needs) < 2:
+            return  # it takes two to wait for each other
+        agents = (self._agents.get(name) for need in needs.values() for name in need.waiting)
+        free = {agent.name for agent in agents if agent is not None and agent.is_concurrent}
+        stuck = find_deadlock(needs, free)
+        story = "; ".join(self._waits_for(name, needs[name]) for name in stuck)
+        for name in stuck:
+            self._fail(self._barriers[name], "deadlock", story, now)
+
+    def close(self) -> None:
+        """Forget all: the run is deleted, and everybody was sent away."""
+        for barrier in list(self._open.values()):
+            assert barrier.meeting is not None, "open barriers have meetings"
+            self._close(barrier, barrier.meeting)
+
+    # --- what is known ---
+
+    def lines(self, now: float) -> tuple[BarrierLine, ...]:
+        """Describe the barriers, those where somebody waits first."""
+        barriers = [*self._open.values()]
+        barriers += [b for b in self._barriers.values() if b.meeting is None]
+        return tuple(self._line(barrier, now) for barrier in barriers[:COORD_NAMES_SHOWN_MAX])
+
+    def __len__(self) -> int:
+        return len(self._barriers)
+
+    def restore(self, record: Record) -> None:
+        """Take back a record."""
+        content = record.content or b""
+        if record.kind == "outcome":
+            barrier = self._barriers.setdefault(record.name, Barrier(record.name))
+            barrier.end(msgspec.json.decode(content, type=Outcome))
+            return
+        name, _, agent = record.name.partition(" ")
+        barrier = self._barriers.setdefault(name, Barrier(name))
+        told = msgspec.json.decode(content, type=CursorContent)
+        barrier.recorded.add(agent)
+        barrier.move(agent, Cursor(told.generation, told.once, told.is_told))
+
+    # --- inside ---
+
+    def _begin(self, barrier: Barrier, meeting: Meeting, now: float) -> Meeting:
+        barrier.meeting = meeting
+        self._open[barrier.name] = barrier
+        ring = functools.partial(self._time_out, barrier)
+        meeting.alarm = self._desk.alarms.set(now + meeting.timeout_s, ring)
+        return meeting
+
+    def _arrive(
+        self,
+        barrier: Barrier,
+        meeting: Meeting,
+        agent: Agent,
+        command: Wait,
+        ticket: Ticket,
+        now: float,
+    ) -> None:
+        tickets = meeting.arrived.setdefault(agent.name, [])
+        agent.stands.add(barrier)
+        barrier.move(agent.name, Cursor(barrier.decided + 1, command.once, False))
+        tickets.append(ticket)
+        drop = functools.partial(tickets.remove, ticket)
+        if command.poll_s is None:
+            self._desk.hold(ticket, drop)
+        else:
+            ring = functools.partial(self._put_off, barrier, meeting, ticket)
+            self._desk.hold(ticket, drop, now + command.poll_s, ring)
+
+    def _put_off(self, barrier: Barrier, meeting: Meeting, ticket: Ticket, now: float) -> None:
+        assert ticket.drop is not None, "it was held"
+        ticket.drop()
+        arrived, full = len(meeting.arrived), meeting.terms.full
+        self._desk.answer(ticket, Waiting(barrier.name, barrier.decided + 1, arrived, full))
+
+    def _time_out(self, barrier: Barrier, now: float) -> None:
+        meeting = barrier.meeting
+        assert meeting is not None, "the alarm is cancelled with the meeting"
+        if len(meeting.arrived) >= meeting.terms.needed:
+            self._release(barrier, meeting, now)
+        else:
+            self._fail(barrier, "timeout", f"timed out after {meeting.timeout_s:g} s", now)
+
+    def _release(self, barrier: Barrier, meeting: Meeting, now: float) -> None:
+        self._end(barrier, meeting, round(now * 1000) + meeting.lead_ms, None, now)
+
+    def _fail(self, barrier: Barrier, code: Code, why: str, now: float) -> None:
+        meeting = barrier.meeting
+        assert meeting is not None, "only open meetings fail"
+        roll = self._roll(barrier, meeting, now)
+        told = f"barrier {barrier.name}, generation {roll.generation}: {why}; {_words_of(roll)}"
+        self._end(barrier, meeting, 0, Fault(code, told, roll), now)
+
+    def _end(
+        self, barrier: Barrier, meeting: Meeting, start_at_ms: int, fault: Fault | None, now: float
+    ) -> None:
+        self._close(barrier, meeting)
+        arrived = meeting.arrived
+        onces = tuple(barrier.cursors[name].once for name in arrived)
+        untold = tuple(name for name, tickets in arrived.items() if not tickets)
+        generation = barrier.decided + 1
+        outcome = Outcome(generation, start_at_ms, tuple(arrived), onces, untold, fault)
+        forgotten, agents = barrier.end(outcome)
+        self._write("outcome", barrier.name, generation, msgspec.json.encode(outcome))
+        if forgotten > 0:
+            self._write("outcome", barrier.name, forgotten, None)
+        for agent in [*agents, *barrier.recorded.intersection(arrived)]:
+            barrier.recorded.discard(agent)
+            self._write("cursor", f"{barrier.name} {agent}", 0, None)
+        for rank, (name, tickets) in enumerate(arrived.items()):
+            who = self._agents.get(name)
+            assert who is not None, "who waits is known"
+            who.stands.discard(barrier)
+            answer = fault or _released(barrier.name, outcome, who, rank, now)
+            for ticket in tickets:
+                self._desk.answer(ticket, answer)
+
+    def _close(self, barrier: Barrier, meeting: Meeting) -> None:
+        self._desk.alarms.cancel(meeting.alarm)
+        del self._open[barrier.name]
+        barrier.meeting = None
+
+    def _repeat(
+        self, barrier: Barrier, generation: int, agent: Agent, once: str | None, now: float
+    ) -> Body | Fault:
+        """Tell an outcome to somebody who comes late, or asks again."""
+        outcome = barrier.outcomes[generation]
+        before = barrier.cursors.get(agent.name)
+        cursor = Cursor(generation, once, True)
+        if cursor != before:
+            barrier.move(agent.name, cursor)
+            barrier.recorded.add(agent.name)
+            content = msgspec.json.encode(CursorContent(*cursor))
+            self._write("cursor", f"{barrier.name} {agent.name}", 0, content)
+        if outcome.fault is not None:
+            return outcome.fault
+        is_one = agent.name in outcome.arrived
+        rank = outcome.arrived.index(agent.name) if is_one else None
+        return _released(barrier.name, outcome, agent, rank, now)
+
+    def _write(self, kind: Kind, name: str, number: int, content: bytes | None) -> None:
+        self._desk.write(Record(self._run, kind, name, number, content))
+
+    def _need(self, name: str) -> Need:
+        """Tell what a meeting waits for."""
+        meeting = self._barriers[name].meeting
+        assert meeting is not None, "open barriers have meetings"
+        lacking = meeting.terms.needed - len(meeting.arrived)
+        if meeting.terms.roster is not None:
+            able = meeting.terms.roster.difference(meeting.arrived, self._agents.gone)
+            return Need(lacking, able, 0, meeting.arrived.keys())
+        newcomers = self._agents.newcomers()
+        able = frozenset(self._agents.living.difference(meeting.arrived))
+        return Need(lacking, able, newcomers, meeting.arrived.keys())
+
+    def _waits_for(self, name: str, need: Need) -> str:
+        waiting = ", ".join(sorted(need.waiting)[:10])
+        able = ", ".join(sorted(need.able)[:10])
+        return f"at {name} {waiting} wait for {able}"
+
+    def _line(self, barrier: Barrier, now: float) -> BarrierLine:
+        last, meeting = barrier.outcomes.get(barrier.decided), barrier.meeting
+        ended = None
+        if last is not None:
+            ended = "released" if last.fault is None else last.fault.code
+        roll = None if meeting is None else self._roll(barrier, meeting, now)
+        return BarrierLine(barrier.name, barrier.decided, ended, roll)
+
+    def _roll(self, barrier: Barrier, meeting: Meeting, now: float) -> Roll:
+        arrived, roster = meeting.arrived, meeting.terms.roster
+        missing = sorted((self._agents.living if roster is None else roster).difference(arrived))
+        gone = [a for name in self._agents.gone if (a := self._agents.get(name)) is not None]
+        if roster is None:
+            dead = sorted(a.name for a in gone if a.since >= meeting.since)
+        else:
+            dead = sorted(a.name for a in gone if a.name in roster)
+            missing = [name for name in missing if name not in self._agents.gone]
+        shown = COORD_NAMES_SHOWN_MAX
+        named = [*list(arrived)[:shown], *missing[:shown], *dead[:shown]]
+        return Roll(
+            barrier=barrier.name,
+            generation=barrier.decided + 1,
+            needed=meeting.terms.full,
+            arrived_count=len(arrived),
+            arrived=tuple(arrived)[:shown],
+            missing_count=meeting.terms.full - len(arrived),
+            missing=tuple(missing[:shown]),
+            dead=tuple(dead[:shown]),
+            doing={name: self._story(name, now) for name in named},
+        )
+
+    def _story(self, name: str, now: float) -> str:
+        agent = self._agents.get(name)
+        return "was never here" if agent is None else agent.story(now)
+
+
+def _is_roster(barrier: Barrier) -> bool:
+    return barrier.meeting is not None and barrier.meeting.terms.roster is not None
+
+
+def _released(name: str, outcome: Outcome, agent: Agent, rank: int | None, now: float) -> Released:
+    return Released(
+        barrier=name,
+        generation=outcome.generation,
+        start_at_ms=outcome.start_at_ms,
+        start_at_local_ms=agent.clock.local(outcome.start_at_ms),
+        start_in_ms=outcome.start_at_ms - round(now * 1000),
+        arrived=len(outcome.arrived),
+        rank=rank,
+    )
+
+
+def _words_of(roll: Roll) -> str:
+    """Say a roll in one sentence."""
+    parts = [f"{roll.arrived_count} of {roll.needed} arrived"]
+    parts[0] += f" ({', '.join(roll.arrived[:10])})" if roll.arrived else ""
+    for word, names in (("missing", roll.missing), ("gone", roll.dead)):
+        if names:
+            parts.append(f"{word}: " + ", ".join(f"{n} ({roll.doing[n]})" for n in names[:10]))
+    return "; ".join(parts)

@@ -1,0 +1,48 @@
+"""How far an agent's clock is from ours, as NTP measures it.
+
+::
+
+    server   T1 ----- answer to a beat -----.              .----- T4
+                                             \\            /
+    agent                                     T2 ....... T3  next beat carries T1, T2 and T3
+
+The one rule: of the last few samples the one with the shortest way counts, because whatever made a
+way longer made it longer on one side only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from tidelab.limits import COORD_CLOCK_SAMPLES
+
+
+class Sample(NamedTuple):
+    """One comparison: `agent = server + offset`, wrong by half of the way at most."""
+
+    way_ms: float
+    offset_ms: float
+
+
+class Clock:
+    """The clock of one agent."""
+
+    def __init__(self) -> None:
+        self._samples: deque[Sample] = deque(maxlen=COORD_CLOCK_SAMPLES)
+
+    def compare(self, told_ms: float, heard_ms: float, sent_ms: float, now_ms: float) -> None:
+        """Take the four times of one exchange; times that cannot be are ignored."""
+        way = (now_ms - told_ms) - (sent_ms - heard_ms)
+        if told_ms <= now_ms and heard_ms <= sent_ms and way >= 0:
+            self._samples.append(Sample(way, ((heard_ms - told_ms) + (sent_ms - now_ms)) / 2))
+
+    @property
+    def best(self) -> Sample | None:
+        """Return the sample to believe."""
+        return min(self._samples, default=None)
+
+    def local(self, server_ms: int) -> int | None:
+        """Say a time of the server on the agent's clock."""
+        best = self.best
+        return None if best is None else round(server_ms + best.offset_ms)

@@ -1,0 +1,286 @@
+"""All runs and all connections of one server: the way into the state machine.
+
+::
+
+    restore(records)                       once, before anybody comes
+    connect(peer) / visit(peer, run, ...)  a socket, or one HTTP request
+    receive(peer, command, now)            any number of times
+    disconnect(peer, now)
+    wake(now) at next_deadline()
+    take()                                 after each of these: what to keep, and then what to say
+
+The one rule: nothing that a connection sends raises, and no connection can hold up another.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from enum import IntEnum
+
+from tidelab.core.coord.agent import Agent, Presence
+from tidelab.core.coord.answer import Done, Dropped, Fault, Joined, Result, Runs
+from tidelab.core.coord.command import (
+    Command,
+    Drop,
+    Inspect,
+    Join,
+    List,
+    Subscribe,
+    Unsubscribe,
+    Unwatch,
+    Watch,
+)
+from tidelab.core.coord.desk import Desk, Effects, Ticket
+from tidelab.core.coord.record import KINDS, Forget, Record
+from tidelab.core.coord.run import CHANGING, MAKING, Run
+from tidelab.limits import (
+    COORD_REQUESTS_OPEN_MAX,
+    COORD_RUN_KEEP_S,
+    COORD_RUNS_MAX,
+    COORD_SUBSCRIPTIONS_MAX,
+)
+
+
+class Rights(IntEnum):
+    """What a connection may do; each includes those before it."""
+
+    OBSERVER = 1
+    AGENT = 2
+    ADMIN = 3
+
+
+class _Peer:
+    """One connection."""
+
+    __slots__ = ("agent", "follows", "id", "is_visit", "rights", "run")
+
+    def __init__(self, id: int, rights: Rights, run: str | None = None) -> None:
+        self.id, self.rights, self.run = id, rights, run
+        self.is_visit = run is not None
+        self.agent: Agent | None = None
+        self.follows: set[tuple[str, str]] = set()
+
+
+class Coordinator:
+    """The state of one server."""
+
+    def __init__(self, run_keep_s: float = COORD_RUN_KEEP_S) -> None:
+        self._run_keep_s = run_keep_s
+        self._desk = Desk()
+        self._runs: dict[str, Run] = {}
+        self._peers: dict[int, _Peer] = {}
+
+    # --- time and effects ---
+
+    def next_deadline(self) -> float | None:
+        """Return when `wake` has to be called."""
+        return self._desk.alarms.next()
+
+    def wake(self, now: float) -> None:
+        """Do what time brings: leases and waits that run out, runs that nobody uses."""
+        self._desk.alarms.ring(now)
+
+    def take(self) -> Effects:
+        """Hand over what has collected."""
+        return self._desk.take()
+
+    def restore(self, records: Iterable[Record], now: float) -> None:
+        """Take back what was kept."""
+        for record in sorted(records, key=lambda record: (KINDS.index(record.kind), record.number)):
+            run = self._runs.get(record.run)
+            if run is None:
+                run = self._runs[record.run] = Run(record.run, self._desk, now)
+            run.restore(record)
+        for run in self._runs.values():
+            self._keep(run)
+
+    # --- connections ---
+
+    def connect(self, peer: int, rights: Rights) -> None:
+        """Begin a socket; it becomes an agent by `Join`."""
+        self._peers[peer] = _Peer(peer, rights)
+        self._desk.open(peer)
+
+    def visit(
+        self, peer: int, rights: Rights, run: str, agent: str | None, now: float
+    ) -> Fault | None:
+        """Begin one HTTP request, of an agent or of nobody; on a fault it has not begun."""
+        visitor = _Peer(peer, rights, run)
+        if agent is not None:
+            if rights < Rights.AGENT:
+                return Fault("forbidden", "with the token of an observer nobody can be an agent")
+            found = self._run_for(run, now)
+            if isinstance(found, Fault):
+                return found
+            came = found.agents.visit(run, agent, now)
+            if isinstance(came, Fault):
+                return came
+            visitor.agent = came
+        self._peers[peer] = visitor
+        self._desk.open(peer)
+        return None
+
+    def disconnect(self, peer: int, now: float) -> None:
+        """Note that a connection is gone."""
+        gone = self._peers.pop(peer, None)
+        if gone is None:
+            return
+        self._desk.close(peer)
+        run = self._runs.get(gone.run or "")
+        if run is None:
+            return
+        run.forget(peer, gone.follows)
+        agent = gone.agent
+        if agent is None or run.agents.get(agent.name) is not agent:
+            return
+        if gone.is_visit:
+            run.agents.end_visit(agent, now)
+        elif agent.link == peer:
+            run.agents.unlink(agent, now)
+
+    # --- commands ---
+
+    def receive(self, peer: int, command: Command, now: float) -> None:
+        """Do what a connection asks for."""
+        waiting = self._desk.count(peer)
+        if waiting is None:
+            return  # it was sent away, and does not know yet
+        ticket = Ticket(peer, command.id)
+        if waiting >= COORD_REQUESTS_OPEN_MAX:
+            told = f"a connection has at most {COORD_REQUESTS_OPEN_MAX} requests that wait"
+            self._desk.answer(ticket, Fault("full", told))
+            return
+        result = self._do(self._peers[peer], command, ticket, now)
+        if result is not None:
+            self._desk.answer(ticket, result)
+
+    def _do(self, peer: _Peer, command: Command, ticket: Ticket, now: float) -> Result | None:
+        if fault := _forbid(peer, command):
+            return fault
+        match command:
+            case Join():
+                return self._join(peer, command, now)
+            case List():
+                return Runs(tuple(run.line() for run in self._runs.values()))
+            case Inspect() | Drop():
+                found = self._runs.get(command.run)
+                if found is None:
+                    return Fault("not_found", f"there is no run {command.run}")
+                if isinstance(command, Inspect):
+                    return found.story(now)
+                self._drop(found)
+                return Done()
+        if peer.run is None:
+            return Fault("not_joined", f"join a run before you {command}")
+        run = self._runs.get(peer.run)
+        if run is None:
+            if not isinstance(command, MAKING):
+                return Fault("not_found", f"there is no run {peer.run}")
+            made = self._run_for(peer.run, now)
+            if isinstance(made, Fault):
+                return made
+            run = made
+        run.use(now)
+        if fault := self._follow(peer, command):
+            return fault
+        return run.receive(peer.agent, command, ticket, now)
+
+    def _join(self, peer: _Peer, command: Join, now: float) -> Result:
+        if peer.agent is not None and (peer.run, peer.agent.name) != (command.run, command.agent):
+            told = f"this connection is {peer.agent.name} of run {peer.run} already"
+            return Fault("conflict", told)
+        run = self._run_for(command.run, now)
+        if isinstance(run, Fault):
+            return run
+        size = run.agents.size
+        agent = run.agents.join(command, None if peer.is_visit else peer.id, now)
+        if isinstance(agent, Fault):
+            return agent
+        agent.note(command, now)
+        if not peer.is_visit:
+            peer.run, peer.agent = run.name, agent
+        if run.agents.size != size:
+            run.note()
+            run.barriers.judge(now)
+        return Joined(run.name, agent.name, round(now * 1000), agent.lease_s)
+
+    def _follow(self, peer: _Peer, command: Command) -> Fault | None:
+        """Note what a connection follows, to forget it with the connection."""
+        match command:
+            case Subscribe():
+                place = ("topic", command.topic)
+            case Watch():
+                place = ("key", command.key)
+            case Unsubscribe():
+                peer.follows.discard(("topic", command.topic))
+                return None
+            case Unwatch():
+                peer.follows.discard(("key", command.key))
+                return None
+            case _:
+                return None
+        if len(peer.follows) >= COORD_SUBSCRIPTIONS_MAX and place not in peer.follows:
+            told = f"a connection follows at most {COORD_SUBSCRIPTIONS_MAX} topics and keys"
+            return Fault("full", told)
+        peer.follows.add(place)
+        return None
+
+    # --- runs ---
+
+    def _run_for(self, name: str, now: float) -> Run | Fault:
+        run = self._runs.get(name)
+        if run is None:
+            if len(self._runs) >= COORD_RUNS_MAX:
+                return Fault("full", f"a server has at most {COORD_RUNS_MAX} runs: drop some")
+            run = self._runs[name] = Run(name, self._desk, now)
+            self._keep(run)
+        run.use(now)
+        return run
+
+    def _keep(self, run: Run) -> None:
+        ring = functools.partial(self._expire, run)
+        self._desk.alarms.set(run.used + self._run_keep_s, ring)
+
+    def _expire(self, run: Run, now: float) -> None:
+        if self._runs.get(run.name) is not run:
+            return  # it was deleted meanwhile
+        if run.agents.count(Presence.PRESENT):
+            run.use(now)
+        if now < run.used + self._run_keep_s:
+            self._keep(run)
+        else:
+            self._drop(run)
+
+    def _drop(self, run: Run) -> None:
+        del self._runs[run.name]
+        told = Fault("dropped", f"run {run.name} was deleted")
+        for peer in [peer for peer in self._peers.values() if peer.run == run.name]:
+            self._desk.refuse(peer.id, told)
+            if not peer.is_visit:
+                self._desk.dismiss(peer.id, Dropped(run.name))
+        run.close()
+        self._desk.write(Forget(run.name))
+
+    # --- what is counted ---
+
+    def counts(self) -> dict[str, int]:
+        """Count what is there, for the metrics."""
+        return {
+            "runs": len(self._runs),
+            "connections": sum(not peer.is_visit for peer in self._peers.values()),
+            "agents": sum(run.agents.count(Presence.PRESENT) for run in self._runs.values()),
+            "alarms": len(self._desk.alarms),
+        }
+
+
+def _forbid(peer: _Peer, command: Command) -> Fault | None:
+    needed = Rights.OBSERVER
+    if isinstance(command, Drop):
+        needed = Rights.ADMIN
+    elif isinstance(command, CHANGING) or (isinstance(command, Join) and command.role == "agent"):
+        needed = Rights.AGENT
+    if peer.rights >= needed:
+        return None
+    told = f"to {command} a token of the role {needed.name.lower()} is needed"
+    return Fault("forbidden", f"{told}, this one is of the role {peer.rights.name.lower()}")

@@ -1,0 +1,115 @@
+"""Where all parts of a run put what is to be said, kept and done later.
+
+The one rule: whoever is gone is told nothing; a request that waits is dropped with its connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tidelab.core.coord.alarms import Alarm, Alarms
+from tidelab.core.coord.answer import Answer, Fault, Push, Result
+from tidelab.core.coord.record import Write
+
+Message = Answer | Push
+
+
+class Effects(NamedTuple):
+    """What came out: nothing may be said before all of it is kept."""
+
+    writes: list[Write]
+    messages: list[tuple[int, Message]]
+    closes: list[int]
+    """Connections to be closed when they were told."""
+
+
+class Ticket:
+    """A request that will be answered later."""
+
+    __slots__ = ("alarm", "drop", "id", "peer")
+
+    def __init__(self, peer: int, id: int | str | None) -> None:
+        self.peer, self.id = peer, id
+        self.alarm: Alarm | None = None
+        self.drop: Callable[[], None] | None = None
+
+
+class Desk:
+    """Collect effects."""
+
+    def __init__(self) -> None:
+        self.alarms = Alarms()
+        self._tickets: dict[int, set[Ticket]] = {}
+        self._effects = Effects([], [], [])
+
+    def open(self, peer: int) -> None:
+        """Begin to talk to a connection."""
+        self._tickets[peer] = set()
+
+    def close(self, peer: int) -> None:
+        """Say nothing more to a connection, and drop what it waits for."""
+        for ticket in self._tickets.pop(peer, ()):
+            self.alarms.cancel(ticket.alarm)
+            if ticket.drop is not None:
+                ticket.drop()
+
+    def count(self, peer: int) -> int | None:
+        """Count the requests of a connection that wait; None when it is gone."""
+        tickets = self._tickets.get(peer)
+        return None if tickets is None else len(tickets)
+
+    def hold(
+        self,
+        ticket: Ticket,
+        drop: Callable[[], None],
+        at: float | None = None,
+        ring: Callable[[float], None] | None = None,
+    ) -> None:
+        """Keep a request waiting: `drop` forgets it, `ring` is called when it took too long."""
+        ticket.drop = drop
+        self._tickets[ticket.peer].add(ticket)
+        if at is not None and ring is not None:
+            ticket.alarm = self.alarms.set(at, ring)
+
+    def answer(self, ticket: Ticket, result: Result) -> None:
+        """Answer a request."""
+        self.alarms.cancel(ticket.alarm)
+        tickets = self._tickets.get(ticket.peer)
+        if tickets is not None:
+            tickets.discard(ticket)
+            self._effects.messages.append((ticket.peer, answer_of(ticket.id, result)))
+
+    def push(self, peer: int, push: Push) -> None:
+        """Tell a connection something that it did not ask for."""
+        if peer in self._tickets:
+            self._effects.messages.append((peer, push))
+
+    def dismiss(self, peer: int, push: Push) -> None:
+        """Tell a connection why it is closed, have it closed, and say no more to it."""
+        self.push(peer, push)
+        self._effects.closes.append(peer)
+        self.close(peer)
+
+    def refuse(self, peer: int, fault: Fault) -> None:
+        """Answer all that a connection waits for with a fault."""
+        for ticket in list(self._tickets.get(peer, ())):
+            if ticket.drop is not None:
+                ticket.drop()
+            self.answer(ticket, fault)
+
+    def write(self, write: Write) -> None:
+        """Keep or remove a record."""
+        self._effects.writes.append(write)
+
+    def take(self) -> Effects:
+        """Hand over what has collected."""
+        effects, self._effects = self._effects, Effects([], [], [])
+        return effects
+
+
+def answer_of(id: int | str | None, result: Result) -> Answer:
+    """Put a result under the id of its request."""
+    if isinstance(result, Fault):
+        return Answer(id=id, error=result)
+    return Answer(id=id, ok=result)
