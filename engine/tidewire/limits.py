@@ -30,6 +30,11 @@ SILENT_S: Final = 10.0
 # Reconnecting to PostgreSQL: first and longest wait; each is multiplied with 0.5 to 1.0.
 BACKOFF_FIRST_S: Final = 0.1
 BACKOFF_LONGEST_S: Final = 5.0
+# A server that stops sends all clients away at once: each comes back within this time, at a moment
+# that it draws, so that thousands do not meet at the door.
+RESTART_SPREAD_S: Final = 2.0
+# What a server may ask a client to wait.
+RETRY_AFTER_S: Final = 30
 # An ordinary query of ours (catalog, publication) that takes longer is given up.
 QUERY_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 10.0

@@ -31,7 +31,7 @@ from tidewire.client.following import Following
 from tidewire.client.positions import Positions
 from tidewire.client.rows import Row
 from tidewire.client.saver import Saver
-from tidewire.client.socket import WEATHER, open_socket
+from tidewire.client.socket import WEATHER, open_socket, pause_s
 from tidewire.client.sqlite import SqliteStore
 from tidewire.client.subscription import Shape, Subscription, Transaction, all_live
 from tidewire.core.model.lsn import Lsn, format_lsn, parse_lsn
@@ -290,6 +290,7 @@ class Client:
             except WEATHER as error:
                 self._trouble = str(error) or type(error).__name__
                 _log.info("connection lost: %s", self._trouble)
+                await asyncio.sleep(pause_s(error, random.random()))  # noqa: S311
             if self._has_talked:
                 wait_s, self._has_talked = limits.BACKOFF_FIRST_S, False
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311

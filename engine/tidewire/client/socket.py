@@ -10,11 +10,12 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from tidewire import limits
-from tidewire.core.protocol.codes import CLOSE_BY_NUMBER
+from tidewire.core.protocol.codes import CLOSE_BY_NUMBER, CLOSES
 from tidewire.errors import Disconnected
 
 # What ends a connection and may not be there the next time.
 WEATHER = (OSError, TimeoutError, ConnectionClosed, InvalidHandshake)
+_ALL_AT_ONCE = frozenset({CLOSES["restart"].number, CLOSES["overloaded"].number})
 
 
 @contextlib.asynccontextmanager
@@ -49,6 +50,19 @@ async def open_socket(url: str) -> AsyncIterator[ClientConnection]:
     except ConnectionClosed as error:
         _judge_close(error)
         raise
+
+
+def pause_s(error: Exception, chance: float) -> float:
+    """Tell how long to stay away, where the server has said something about that.
+
+    A server that stops sends everybody away at once: each draws a moment (`chance` is from 0 to 1).
+    """
+    if isinstance(error, ConnectionClosed) and error.rcvd and error.rcvd.code in _ALL_AT_ONCE:
+        return limits.RESTART_SPREAD_S * chance
+    if isinstance(error, InvalidStatus):
+        seconds = error.response.headers.get("Retry-After", "")
+        return min(int(seconds), limits.RETRY_AFTER_S) * (1 + chance) if seconds.isdecimal() else 0
+    return 0
 
 
 def _judge_close(error: ConnectionClosed) -> None:
