@@ -87,6 +87,9 @@ class Client:
         self._again: list[tuple[float, Wanted]] = []
         self._forgotten: list[ClientConnection] = []
         self._moved = moved
+        self._here = asyncio.Event()
+        self._here.set()
+        self._is_stirred = False
 
     def want(self, count: int) -> list[Wanted]:
         """Draw new subscriptions; the caller asks for them, or the next connection does."""
@@ -104,6 +107,7 @@ class Client:
         assert not first, "nothing can be sent before a connection is open"
         try:
             while True:
+                await self._here.wait()
                 sky = CLEAR if self._is_calm else self._weather.next_sky()
                 try:
                     socket = await self._connect()
@@ -114,8 +118,25 @@ class Client:
                 # A calm fleet comes back at once, but not in a circle that takes all of the CPU.
                 await asyncio.sleep(0.02 if self._is_calm else sky.back_after_s + 0.01)
         finally:
-            for socket in self._forgotten:
-                socket.transport.abort()
+            self._abandon()
+
+    def leave(self) -> None:
+        """Go away, and take the half-open connections along."""
+        self._here.clear()
+        self._abandon()
+
+    def come_back(self) -> None:
+        """Connect again."""
+        self._here.set()
+
+    def stir(self) -> None:
+        """Ask for more or give something up, as soon as the server has said something."""
+        self._is_stirred = True
+
+    def _abandon(self) -> None:
+        for socket in self._forgotten:
+            socket.transport.abort()
+        self._forgotten.clear()
 
     def calm(self, goal: Lsn) -> None:
         """Suffer no more faults, and ask to be told at a position."""
@@ -177,6 +198,8 @@ class Client:
                 asked = self._goal
                 assert asked is not None
                 await self._send(socket, self._session.wait(asked))
+            if not self._here.is_set():
+                return "away"
             await self._ask_again(socket)
             frame = await self._next(socket)
             if frame is not None:
@@ -188,7 +211,9 @@ class Client:
                 continue
             if sky.end_after_frames is not None and frames >= sky.end_after_frames:
                 return sky.ending
-            if sky.churn_every_frames and frames % sky.churn_every_frames == 0:
+            is_due = sky.churn_every_frames and frames % sky.churn_every_frames == 0
+            if is_due or self._is_stirred:
+                self._is_stirred = False
                 await self._churn(socket)
             if sky.pause_every_frames and frames % sky.pause_every_frames == 0:
                 await asyncio.sleep(sky.pause_s)
