@@ -56,6 +56,8 @@ GUARD_ASLEEP_LONGEST_S: Final = 60.0
 HELD_S: Final = 10.0
 # After so much log without a commit of ours we commit something, or the slot could not move.
 HEARTBEAT_BYTES: Final = 16 * MIB
+# Where only others write the slot moves by steps of this, because each is written down.
+QUIET_BYTES: Final = 8 * MIB
 # A slot moves over what a snapshot of running transactions covers; servers write one by themselves
 # every 15 s where something is written.
 STANDBY_SNAPSHOT_S: Final = 30.0
@@ -161,6 +163,7 @@ CLIENT_MESSAGE_BYTES: Final = 64 * MIB
 
 assert FEEDBACK_S * 1000 * 3 <= WAL_SENDER_TIMEOUT_MS, "a leader must not lose its slot by chance"
 assert HEARTBEAT_S < 60, "proxies cut idle connections after 60 s"
+assert QUIET_BYTES <= HEARTBEAT_BYTES, "the slot must follow each heartbeat"
 assert COMMIT_PART_BYTES * 2 <= WINDOW_BYTES, "a window must hold more than one part"
 assert WAITS_PER_S * 2 <= INBOUND_FRAMES_PER_S, "a client that waits is no flood"
 assert CHUNK_BYTES * 4 <= WINDOW_BYTES, "a window must hold several chunks"
