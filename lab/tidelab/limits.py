@@ -51,7 +51,6 @@ HELD_AT_LEAST_S = 0.5  # long enough that commits pile up behind what is open or
 # A server with neighbours gets a small bound, and looks often: minutes of log come in seconds.
 WAL_BYTES = 256 * 1024 * 1024  # sixteen segments of log, half of which may be there all the time
 WAL_BYTES_KEPT = WAL_BYTES // 4  # what is left for clients to go on, when the bound makes it short
-LET_GO_S = 20.0  # until a server has let go of log: it looks, and PostgreSQL has to follow
 
 assert FENCE_POLL_S * 100 < FENCE_TIMEOUT_S, "a fence must look at the slot often"
 assert ENGINE_STOP_S < SETTLE_TIMEOUT_S, "whoever is restarted last must still arrive"

@@ -43,7 +43,7 @@ class Database:
             match fault:
                 case "big-transaction":
                     most = limits.BIG_TRANSACTION_ROWS
-                    async with self.bulk(self._random.choice((most // 5, most)), row_bytes=40):
+                    async with self.bulk(self._random.choice((most // 20, most // 5, most // 5, most)), row_bytes=40):
                         await asyncio.sleep(down_s)
                 case "open-transaction":
                     await self._hold(max(down_s, limits.HELD_AT_LEAST_S))

@@ -41,7 +41,7 @@ def enemies(
     database = Database(url, recorder, seed=seed)
     disk = Disk(engine, database, fleet, recorder, seed=seed)
     lull = Lull(engine, fleet, writing, recorder, seed=seed)
-    neighbour = Neighbour(url, lull, recorder, seed=seed)
+    neighbour = Neighbour(url, engine, lull, recorder, seed=seed)
     thief = Thief(url, engine, recorder, seed=seed)
     found: dict[str, Inflicts] = {
         **dict.fromkeys(PROCESS_FAULTS, processes),
