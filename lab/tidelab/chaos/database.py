@@ -19,6 +19,7 @@ DATABASE_FAULTS = ("big-transaction", "open-transaction", "stalled-standby")
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
+SHARES = (20, 5, 2)  # of the largest: judging takes time for each row and client
 _FIRST_KEY = 2_000_000_000  # close to the end of int4: no writer has keys there
 _INSERT = """
 INSERT INTO items SELECT %s + n, 0, 'red', n, NULL, repeat('x', %s) FROM generate_series(1, %s) n
@@ -42,8 +43,8 @@ class Database:
         with self._recorder.operation("chaos", fault, f"for {down_s:g} s"):
             match fault:
                 case "big-transaction":
-                    most = limits.BIG_TRANSACTION_ROWS
-                    async with self.bulk(self._random.choice((most // 20, most // 5, most // 5, most)), row_bytes=40):
+                    rows = limits.BIG_TRANSACTION_ROWS // self._random.choice(SHARES)
+                    async with self.bulk(rows, row_bytes=300):
                         await asyncio.sleep(down_s)
                 case "open-transaction":
                     await self._hold(max(down_s, limits.HELD_AT_LEAST_S))

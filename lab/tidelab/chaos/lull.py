@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 
+from tidelab import limits
 from tidelab.env.engine import EngineProcess
 from tidelab.fleet.fleet import Fleet
 from tidelab.fleet.recorder import Recorder
@@ -40,8 +41,10 @@ class Lull:
         detail = f"for {down_s:g} s, {'nobody' if is_silent else 'somebody'} writes"
         with self._recorder.operation("chaos", fault, detail):
             async with self.without(clients=True, writers=is_silent):
-                state = await self._engine.wait_status("state", lambda state: state == "asleep")
-                self._recorder.meet(SLEEPS, detail=f"{state}")
+                await self._engine.wait_status(
+                    "state", lambda state: state == "asleep", timeout_s=limits.FALL_ASLEEP_S
+                )
+                self._recorder.meet(SLEEPS)
                 await asyncio.sleep(down_s)
         await self._engine.wait_ready()
 

@@ -13,8 +13,8 @@ from tidelab.chaos.neighbour import NEIGHBOUR_FAULTS
 from tidelab.limits import WAL_BYTES
 
 _HURRIED = frozenset({*LULL_FAULTS, *NEIGHBOUR_FAULTS})
-_SETTINGS = {"wal_bytes_max": WAL_BYTES, "hibernate_after_s": 1}
-_BOUNDS = {
+SETTINGS = {"wal_bytes_max": WAL_BYTES, "hibernate_after_s": 1}
+BOUNDS = {
     "GUARD_S": 0.2,
     "GUARD_ASLEEP_S": 0.2,
     "GUARD_ASLEEP_LONGEST_S": 0.5,
@@ -25,9 +25,9 @@ _BOUNDS = {
 
 def settings_for(faults: Collection[str]) -> dict[str, int]:
     """Return the settings of a server that these faults happen to."""
-    return _SETTINGS if _HURRIED.intersection(faults) else {}
+    return SETTINGS if _HURRIED.intersection(faults) else {}
 
 
 def bounds_for(faults: Collection[str]) -> dict[str, float]:
     """Return what replaces bounds of its own."""
-    return _BOUNDS if _HURRIED.intersection(faults) else {}
+    return BOUNDS if _HURRIED.intersection(faults) else {}
