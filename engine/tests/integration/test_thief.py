@@ -11,6 +11,7 @@ from engine.tests.integration.live import Live, eventually, in_loop
 from engine.tests.integration.syncing import only_newest_own, script, wire
 from tidewire import limits
 from tidewire.embedded import EmbeddedPostgres
+from tidewire.engine import Engine
 
 pytestmark = [pytest.mark.postgres, only_newest_own]
 
@@ -18,6 +19,12 @@ STEAL = """
 SELECT pg_replication_slot_advance(slot_name, pg_current_wal_insert_lsn())
 FROM pg_replication_slots
 """
+
+
+async def let_look(engine: Engine) -> None:
+    """Wait until the guard has looked again."""
+    seen = engine.guard.retained
+    await eventually(lambda: engine.guard.retained is not seen)
 
 
 @in_loop
@@ -40,10 +47,9 @@ async def test_a_slot_is_read_by_somebody_else_while_a_quiet_server_is_down(
         newest = engine.hub.history.newest
         while engine.leader.confirmed <= newest:
             await script(live, "INSERT INTO other VALUES (1)")
-            seen = engine.guard.retained
-            await eventually(lambda seen=seen: engine.guard.retained is not seen)
+            await let_look(engine)
     await script(live, "INSERT INTO t VALUES (2)", STEAL)
     async with live.engine() as engine, wire(engine.url) as raw:
         await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": start}])
-        told = await raw.until("up_to_date")
-        assert ("reset", "lagged") in [(each["type"], each.get("reason")) for each in told], told
+        heard = await raw.until("up_to_date")
+        assert ("reset", "lagged") in [(each["type"], each.get("reason")) for each in heard], heard

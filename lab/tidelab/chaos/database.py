@@ -6,7 +6,7 @@ The one rule: what was put in the way is taken away again, rows and settings, be
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -33,8 +33,11 @@ INSERT INTO notes SELECT %s + n, 'green', n, repeat('h', 200 * n) FROM generate_
 class Database:
     """Write and hold in the database of a run, beside its writers."""
 
-    def __init__(self, url: str, recorder: Recorder, *, seed: int) -> None:
-        self._url, self._recorder = url, recorder
+    def __init__(
+        self, url: str, recorder: Recorder, *, stir: Callable[[], None], seed: int
+    ) -> None:
+        """Prepare; `stir` lets clients ask for copies, which begin beside what is held."""
+        self._url, self._recorder, self._stir = url, recorder, stir
         self._random = Random(f"{seed} database")  # noqa: S311 -- repeatable, not secret
         self._held = 0
 
@@ -72,6 +75,7 @@ class Database:
                 await connection.execute("BEGIN")
                 await connection.execute(_HOLD, [_FIRST_KEY + self._held])
                 self._held += 20
+                self._stir()
                 await asyncio.sleep(held_s)
                 if self._random.random() < 0.5:
                     await connection.execute("ROLLBACK")
@@ -85,6 +89,7 @@ class Database:
             try:
                 await connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'absent'")
                 await connection.execute("SELECT pg_reload_conf()")
+                self._stir()
                 await asyncio.sleep(stalled_s)
             finally:
                 await connection.execute("ALTER SYSTEM RESET synchronous_standby_names")

@@ -38,7 +38,7 @@ def enemies(
     seed: int,
 ) -> dict[str, Inflicts]:
     """Say for each of these faults who inflicts it; writers write while `writing` is set."""
-    database = Database(url, recorder, seed=seed)
+    database = Database(url, recorder, stir=fleet.stir, seed=seed)
     disk = Disk(engine, database, fleet, recorder, seed=seed)
     lull = Lull(engine, fleet, writing, recorder, seed=seed)
     neighbour = Neighbour(url, engine, lull, recorder, seed=seed)
