@@ -58,9 +58,8 @@ HELD_S: Final = 10.0
 HEARTBEAT_BYTES: Final = 16 * MIB
 # Where only others write the slot moves by steps of this, because each is written down.
 QUIET_BYTES: Final = 8 * MIB
-# A slot moves over what a snapshot of running transactions covers; servers write one by themselves
-# every 15 s where something is written.
-STANDBY_SNAPSHOT_S: Final = 30.0
+# The same trouble with the log is told again after so long: a person has to read it.
+WARN_AGAIN_S: Final = 30.0
 
 # --- sleeping ---
 # Without clients for so long the connections to the database are closed: longer than a reload of a

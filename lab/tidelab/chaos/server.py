@@ -18,7 +18,6 @@ BOUNDS = {
     "GUARD_S": 0.2,
     "GUARD_ASLEEP_S": 0.2,
     "GUARD_ASLEEP_LONGEST_S": 0.5,
-    "STANDBY_SNAPSHOT_S": 0.3,
     "COPY_KEEP_S": 1.0,
 }
 
