@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from random import Random
 from typing import Protocol, runtime_checkable
 
@@ -86,6 +87,7 @@ class Client:
         self._is_calm = False
         self._again: list[tuple[float, Wanted]] = []
         self._forgotten: list[ClientConnection] = []
+        self._held: deque[tuple[int, Frame]] = deque()
         self._moved = moved
         self._here = asyncio.Event()
         self._here.set()
@@ -188,25 +190,25 @@ class Client:
 
     async def _talk(self, socket: ClientConnection, sky: Sky) -> str:
         """Exchange frames until the weather ends it; return how."""
-        await self._send(socket, self._session.open())
+        self._held.clear()
+        self._say(self._session.open())
         if self._goal is not None:
-            await self._send(socket, self._session.wait(self._goal))
-        held: deque[tuple[int, Frame]] = deque()
+            self._say(self._session.wait(self._goal))
         frames, asked = 0, self._goal
         while True:
             if self._goal != asked:
                 asked = self._goal
                 assert asked is not None
-                await self._send(socket, self._session.wait(asked))
+                self._say(self._session.wait(asked))
             if not self._here.is_set():
                 return "away"
-            await self._ask_again(socket)
+            self._ask_again()
+            await self._send(socket, frames)
             frame = await self._next(socket)
             if frame is not None:
                 frames += 1
-                held.extend((frames + sky.ack_late_by_frames, each) for each in self._take(frame))
-            while held and (held[0][0] <= frames or self._is_calm or frame is None):
-                await socket.send(held.popleft()[1])
+                self._say(self._take(frame), at=frames + sky.ack_late_by_frames)
+            await self._send(socket, inf if self._is_calm or frame is None else frames)
             if frame is None or self._is_calm:
                 continue
             if sky.end_after_frames is not None and frames >= sky.end_after_frames:
@@ -214,7 +216,7 @@ class Client:
             is_due = sky.churn_every_frames and frames % sky.churn_every_frames == 0
             if is_due or self._is_stirred:
                 self._is_stirred = False
-                await self._churn(socket)
+                self._churn()
             if sky.pause_every_frames and frames % sky.pause_every_frames == 0:
                 await asyncio.sleep(sky.pause_s)
 
@@ -256,30 +258,35 @@ class Client:
             case _:
                 pass
 
-    async def _ask_again(self, socket: ClientConnection) -> None:
+    def _ask_again(self) -> None:
         now = asyncio.get_running_loop().time()
         due = [wanted for at, wanted in self._again if at <= now and wanted.id in self.wanted]
         self._again = [(at, wanted) for at, wanted in self._again if at > now]
         if due:
-            await self._send(socket, self._session.subscribe(due))
+            self._say(self._session.subscribe(due))
 
-    async def _churn(self, socket: ClientConnection) -> None:
+    def _churn(self) -> None:
         """Ask for more, or give something up."""
         waiting = {wanted.id for _, wanted in self._again}
         free = [id for id in self.wanted if id not in waiting]
         if len(self.wanted) < 6 and (len(free) < 2 or self._random.random() < 0.5):
-            await self._send(socket, self._session.subscribe(self.want(self._random.randint(1, 2))))
+            self._say(self._session.subscribe(self.want(self._random.randint(1, 2))))
         elif len(free) > 1:
             id = self._random.choice(free)
             del self.wanted[id]
             self.reached.pop(id, None)
             frames = self._session.unsubscribe(id)
             self._record(Unsubscribed(id))
-            await self._send(socket, frames)
+            self._say(frames)
 
-    async def _send(self, socket: ClientConnection, frames: Sequence[Frame]) -> None:
-        for frame in frames:
-            await socket.send(frame)
+    def _say(self, frames: Sequence[Frame], *, at: int = 0) -> None:
+        """Hold frames back until so many have come; nothing that is said overtakes them."""
+        self._held.extend((at, frame) for frame in frames)
+
+    async def _send(self, socket: ClientConnection, come: float) -> None:
+        """Send what need not wait any longer, now that so many frames have come."""
+        while self._held and self._held[0][0] <= come:
+            await socket.send(self._held.popleft()[1])
 
     def _record(self, event: ClientEvent) -> None:
         self._recorder.record(self.name, event)
