@@ -289,7 +289,8 @@ def test_nothing_overtakes_an_answer_that_is_held_back() -> None:
     async def run() -> None:
         await stage.until(has_waited, clients.append)
 
-    stage = Stage(play, "late-acks", seed=12)  # a seed that holds back for twenty frames
+    # A seed that holds back for twenty frames, and pauses after each.
+    stage = Stage(play, "late-acks", "slow", seed=354)
     asyncio.run(run())
     assert heard[:3] == ["hello", "ack 5", "wait 9"]
 

@@ -181,7 +181,7 @@ class Client:
         finally:
             self.is_connected = False
             self._session.close()
-            if reason == "half-open":
+            if reason == "half-open" and self._here.is_set():
                 socket.transport.pause_reading()
                 self._forgotten.append(socket)
             else:
