@@ -45,7 +45,7 @@ LOG_KEPT_S = 300.0  # runs up to this lie within the 600 s and 256 MiB that a se
 SETTLE_TIMEOUT_S = 45.0  # for all clients to get to the end of a run: the stated deadline
 
 BULK_TIMEOUT_S = 60  # of one statement of a fault: 1 000 000 rows, on a machine that is busy
-BIG_TRANSACTION_ROWS = 100_000  # half of them are more than a server keeps of one in memory
+BIG_TRANSACTION_ROWS = 100_000  # a quarter is more than a server keeps in memory
 HELD_AT_LEAST_S = 0.5  # long enough that commits pile up behind what is open or stalled
 
 FALL_ASLEEP_S = 15.0  # a second without clients, one for its copies, and a machine that is busy

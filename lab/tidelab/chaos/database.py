@@ -19,7 +19,7 @@ DATABASE_FAULTS = ("big-transaction", "open-transaction", "stalled-standby")
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
-SHARES = (20, 5, 2)  # of the largest: judging takes time for each row and client
+SHARES = (20, 10, 4)  # of the largest: judging takes time for each row and client
 _FIRST_KEY = 2_000_000_000  # close to the end of int4: no writer has keys there
 _INSERT = """
 INSERT INTO items SELECT %s + n, 0, 'red', n, NULL, repeat('x', %s) FROM generate_series(1, %s) n
@@ -47,7 +47,7 @@ class Database:
             match fault:
                 case "big-transaction":
                     rows = limits.BIG_TRANSACTION_ROWS // self._random.choice(SHARES)
-                    async with self.bulk(rows, row_bytes=300):
+                    async with self.bulk(rows, row_bytes=400):
                         await asyncio.sleep(down_s)
                 case "open-transaction":
                     await self._hold(max(down_s, limits.HELD_AT_LEAST_S))
