@@ -101,7 +101,8 @@ class EngineProcess:
 
     def limit_files(self, bytes_max: int | None) -> None:
         """Let no file of it grow beyond so many bytes, as on a full disk; None lifts that."""
-        assert self._process is not None, "it was started"
+        if self._process is None or not self.is_running:
+            return  # what has ended writes nothing
         _, hard = resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE)
         soft = hard if bytes_max is None else bytes_max
         resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (soft, hard))
