@@ -38,21 +38,22 @@ class Thief:
         self._random = Random(f"{seed} thief")  # noqa: S311 -- repeatable, not secret
 
     async def inflict(self, fault: str, down_s: float) -> None:
-        """Steal once; it is over when the server has found out, which `down_s` delays."""
+        """Steal once, what has been written meanwhile; it ends when the server has found out."""
         theft = self._random.choice(list(Theft))
+        away_s = max(down_s, limits.HELD_AT_LEAST_S)
         async with await connect(self._url) as connection:
             with self._recorder.operation("chaos", fault, theft.value):
                 if theft is Theft.READ_WHILE_DOWN:
                     await self._engine.end(signal.SIGKILL)
+                    await asyncio.sleep(away_s)
                     await self._steal(connection, theft)
-                    await asyncio.sleep(down_s)
                     await self._engine.start()
                     return
                 before = await self._engine.wait_status("epoch", bool)
                 self._engine.send(signal.SIGSTOP)
                 try:
+                    await asyncio.sleep(away_s)
                     await self._steal(connection, theft)
-                    await asyncio.sleep(down_s)
                 finally:
                     self._engine.send(signal.SIGCONT)
                 await self._engine.wait_status("epoch", lambda now: now not in (None, before))
