@@ -1,6 +1,7 @@
 """Faults that others bring about who use the same database: they write much, and they hold on.
 
 The one rule: what was put in the way is taken away again, rows and settings, before the fault ends.
+A run that is broken off leaves it: its database goes, too.
 """
 
 from __future__ import annotations
@@ -62,11 +63,9 @@ class Database:
         async with await connect(self._url) as connection:
             with self._recorder.operation("bulk", "transaction", f"{rows} rows in"):
                 await connection.execute(_INSERT, [_FIRST_KEY, row_bytes, rows])
-            try:
-                yield
-            finally:
-                with self._recorder.operation("bulk", "transaction", f"{rows} rows out"):
-                    await connection.execute(_DELETE, [_FIRST_KEY])
+            yield
+            with self._recorder.operation("bulk", "transaction", f"{rows} rows out"):
+                await connection.execute(_DELETE, [_FIRST_KEY])
 
     async def _hold(self, held_s: float) -> None:
         """Leave a transaction open that has written; it ends in one way or the other."""
@@ -86,14 +85,12 @@ class Database:
     async def _stall(self, stalled_s: float) -> None:
         """Let commits wait for a standby that is not there: they are streamed before they end."""
         async with await connect(self._url) as connection:
-            try:
-                await connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'absent'")
-                await connection.execute("SELECT pg_reload_conf()")
-                self._stir()
-                await asyncio.sleep(stalled_s)
-            finally:
-                await connection.execute("ALTER SYSTEM RESET synchronous_standby_names")
-                await connection.execute("SELECT pg_reload_conf()")
+            await connection.execute("ALTER SYSTEM SET synchronous_standby_names = 'absent'")
+            await connection.execute("SELECT pg_reload_conf()")
+            self._stir()
+            await asyncio.sleep(stalled_s)
+            await connection.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            await connection.execute("SELECT pg_reload_conf()")
 
 
 async def connect(url: str) -> Connection:
