@@ -32,7 +32,7 @@ class Guard:
         self._leader = leader
         self._database = database
         self._bytes_max = bytes_max
-        self._helped_at = -limits.STANDBY_SNAPSHOT_S
+        self._warned_at = -limits.WARN_AGAIN_S
         self.retained: Retained | None = None
         """What was measured last."""
         self.held_by: str | None = None
@@ -118,16 +118,23 @@ class Guard:
             await connection.execute("SELECT pg_logical_emit_message(true, 'tidewire', '')")
 
     async def _help(self, reason: str) -> None:
-        """Say why the log is long, and let the slot move as soon as it may."""
-        now = asyncio.get_running_loop().time()
-        if now - self._helped_at < limits.STANDBY_SNAPSHOT_S:
-            return
-        self._helped_at = now
-        assert self.retained is not None, "looked at just before"
-        kept, most = self.retained.total // _MIB, self._bytes_max // _MIB
-        _log.warning("PostgreSQL keeps %d of at most %d MiB of log %s", kept, most, reason)
+        """Say why the log is long, and let the slot move as soon as it may.
+
+        A slot moves over what a snapshot of running transactions covers, one after another. A
+        server writes one every 15 s, and meanwhile the log may grow from half of the bound to all.
+        """
+        self._warn(reason)
         async with self._database.connection() as connection:
             try:
                 await connection.execute("SELECT pg_log_standby_snapshot()")
             except (errors.UndefinedFunction, errors.InsufficientPrivilege) as error:
                 _log.debug("help: %s", error)  # the server makes one by itself, later
+
+    def _warn(self, reason: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._warned_at < limits.WARN_AGAIN_S:
+            return
+        self._warned_at = now
+        assert self.retained is not None, "looked at just before"
+        kept, most = self.retained.total // _MIB, self._bytes_max // _MIB
+        _log.warning("PostgreSQL keeps %d of at most %d MiB of log %s", kept, most, reason)

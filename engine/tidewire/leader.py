@@ -130,20 +130,22 @@ class Leader:
             released, quiet = history.settled, history.quiet
             if released <= self._released or not self.is_ready:
                 return
-            if self._notes.quiet != quiet:
+            if quiet and released - self._released < limits.QUIET_BYTES:
+                return  # it is not worth being written down
+            if quiet or self._notes.quiet:
                 # Before the slot moves: behind it nobody could find out any more.
                 async with self._database.connection() as connection:
-                    await self._write(connection, quiet)
+                    await self._write(connection, quiet, released)
             self._released = released
         except DatabaseError as error:
             _log.debug("settle: %s", error)  # the next second is another chance
 
     async def keep(self, connection: Connection) -> None:
         """Write down what `publishing` has learnt."""
-        await self._write(connection, self._notes.quiet)
+        await self._write(connection, self._notes.quiet, self._notes.until)
 
-    async def _write(self, connection: Connection, quiet: Mark | None) -> None:
-        notes = Notes(self._notes.slot, dict(self.publishing.horizons), quiet)
+    async def _write(self, connection: Connection, quiet: Mark | None, until: Lsn) -> None:
+        notes = Notes(self._notes.slot, dict(self.publishing.horizons), quiet, until)
         try:
             await write_notes(connection, publication_name(self._config.deployment), notes)
         except errors.InsufficientPrivilege:
@@ -238,8 +240,7 @@ class Leader:
         epoch = epoch_of(identity.system_id, identity.timeline, slot.name)
         if epoch != self._hub.epoch:
             notes = self._notes = slot.notes
-            is_known = notes.quiet is not None and notes.quiet.lsn <= slot.confirmed
-            solid = notes.quiet if is_known else None
+            solid = notes.solid(slot.confirmed)
             self._hub.restart(epoch, slot.confirmed, slot.horizon, solid=solid)
             self.publishing.recall(notes.horizons)
             self._released = slot.confirmed

@@ -64,9 +64,10 @@ GUARD_ASLEEP_LONGEST_S: Final = 60.0
 HELD_S: Final = 10.0
 # After so much log without a commit of ours we commit something, or the slot could not move.
 HEARTBEAT_BYTES: Final = 16 * MIB
-# A slot moves over what a snapshot of running transactions covers; servers write one by themselves
-# every 15 s where something is written.
-STANDBY_SNAPSHOT_S: Final = 30.0
+# Where only others write the slot moves by steps of this, because each is written down.
+QUIET_BYTES: Final = 8 * MIB
+# The same trouble with the log is told again after so long: a person has to read it.
+WARN_AGAIN_S: Final = 30.0
 
 # --- sleeping ---
 # Without clients for so long the connections to the database are closed: longer than a reload of a
@@ -191,6 +192,7 @@ STORE_CLOSE_S: Final = 30.0
 
 assert FEEDBACK_S * 1000 * 3 <= WAL_SENDER_TIMEOUT_MS, "a leader must not lose its slot by chance"
 assert HEARTBEAT_S < 60, "proxies cut idle connections after 60 s"
+assert QUIET_BYTES <= HEARTBEAT_BYTES, "the slot must follow each heartbeat"
 assert COMMIT_PART_BYTES * 2 <= WINDOW_BYTES, "a window must hold more than one part"
 assert LOG_BYTES * 4 <= SLOT_WAL_BYTES, "a slot trails by the log, and its server may be away"
 assert WAITS_PER_S * 2 <= INBOUND_FRAMES_PER_S, "a client that waits is no flood"

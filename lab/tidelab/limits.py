@@ -44,6 +44,16 @@ LAST_WRITES_S = 1.0  # writing goes on for so long after the last fault: somebod
 LOG_KEPT_S = 300.0  # runs up to this lie within the 600 s and 256 MiB that a server keeps
 SETTLE_TIMEOUT_S = 45.0  # for all clients to get to the end of a run: the stated deadline
 
+BULK_TIMEOUT_S = 60  # of one statement of a fault: 1 000 000 rows, on a machine that is busy
+BIG_TRANSACTION_ROWS = 100_000  # a quarter is more than a server keeps in memory
+HELD_AT_LEAST_S = 0.5  # long enough that commits pile up behind what is open or stalled
+
+FALL_ASLEEP_S = 15.0  # a second without clients, one for its copies, and a machine that is busy
+
+# A server with neighbours gets a small bound, and looks often: minutes of log come in seconds.
+WAL_BYTES = 256 * 1024 * 1024  # sixteen segments of log, half of which may be there all the time
+WAL_BYTES_KEPT = WAL_BYTES // 4  # what is left for clients to go on, when the bound makes it short
+
 assert FENCE_POLL_S * 100 < FENCE_TIMEOUT_S, "a fence must look at the slot often"
 assert ENGINE_STOP_S < SETTLE_TIMEOUT_S, "whoever is restarted last must still arrive"
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from tidelab.chaos.process import PROCESS_FAULTS
+from tidelab.chaos.faults import CHAOS_FAULTS
 from tidelab.errors import HistoryError
 from tidelab.fleet.weather import CLIENT_FAULTS
 
-FAULTS = (*CLIENT_FAULTS, *PROCESS_FAULTS)
+FAULTS = (*CLIENT_FAULTS, *CHAOS_FAULTS)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,11 +24,14 @@ from random import Random
 
 import msgspec
 
+from tidelab.chaos.faults import enemies
 from tidelab.chaos.nemesis import Nemesis
 from tidelab.chaos.process import Processes
+from tidelab.chaos.server import bounds_for, settings_for
 from tidelab.core.check.checker import Report, examine
+from tidelab.core.check.founded import unfounded
 from tidelab.core.check.registry import checkers_for
-from tidelab.core.history.event import Received, Reset, Settled
+from tidelab.core.history.event import Received, Settled
 from tidelab.core.history.history import History, Journal
 from tidelab.driver.tidewire import TidewireDriver
 from tidelab.env import postgres
@@ -38,7 +41,7 @@ from tidelab.errors import EngineError
 from tidelab.fleet.client import ACCEPTED, WIRE
 from tidelab.fleet.fleet import Fleet
 from tidelab.fleet.recorder import Recorder
-from tidelab.limits import LAST_WRITES_S, LOG_KEPT_S, SETTLE_TIMEOUT_S
+from tidelab.limits import LAST_WRITES_S, LOG_KEPT_S, SETTLE_TIMEOUT_S, WAL_BYTES_KEPT
 from tidelab.plan import Plan
 from tidelab.store.run import RunFolder
 from tidelab.workload.shapes import make_shape
@@ -49,8 +52,6 @@ ENGINE_LOG = "engine.log"
 SUMMARY = "summary.json"
 STAYED_UP = "the server runs, and comes back when it is started"
 CONTINUED = "who comes back goes on: nobody is reset while the log is kept"
-# A table's rows that the log cannot tell; the list of those that a run gives rise to is short.
-FOUNDED_RESETS = frozenset({"schema_changed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ async def _run(
         for task in tasks:
             task.cancel()
     if _fits_the_log(plan):
-        _judge_resets(recorder)
+        _judge_resets(plan, recorder)
 
 
 def _fits_the_log(plan: Plan) -> bool:
@@ -150,11 +151,11 @@ def _fits_the_log(plan: Plan) -> bool:
     return plan.seconds <= LOG_KEPT_S
 
 
-def _judge_resets(recorder: Recorder) -> None:
-    """Ask whether every reset had a reason: nothing fell off the log, nothing was restored."""
-    resets = list(recorder.journal.history.events(Reset))
-    unfounded = [(record, reset) for record, reset in resets if reset.reason not in FOUNDED_RESETS]
-    told = [f"#{record.seq} {record.process}: {reset.reason}" for record, reset in unfounded]
+def _judge_resets(plan: Plan, recorder: Recorder) -> None:
+    """Ask whether every reset had a reason."""
+    kept_bytes = WAL_BYTES_KEPT if settings_for(plan.faults) else None
+    resets = unfounded(recorder.journal.history, kept_bytes=kept_bytes)
+    told = [f"#{record.seq} {record.process}: {reset.reason}" for record, reset in resets]
     recorder.meet(CONTINUED, holds=not told, detail="; ".join(told[:5]))
 
 
@@ -172,13 +173,17 @@ async def _started(
         truths = Truths(reader, lambda truth: recorder.record("oracle", truth))
         baseline = await truths.open()
         stack.push_async_callback(truths.close)
-        engine = EngineProcess(server.url, folder / ENGINE_LOG)
+        engine = EngineProcess(
+            server.url,
+            folder / ENGINE_LOG,
+            settings=settings_for(plan.faults),
+            bounds=bounds_for(plan.faults),
+        )
         stack.push_async_callback(engine.close)
         await engine.start()
         tables = {each.table.name: each.table for each in baseline.tables}
-        driver = TidewireDriver(engine.authority)
         fleet = Fleet(
-            driver,
+            TidewireDriver(engine.authority),
             tables,
             recorder,
             make_shape,
@@ -187,19 +192,30 @@ async def _started(
             faults=plan.faults,
         )
         processes = Processes(engine, server, truths, recorder)
-        over = asyncio.Event()
-        writers = [
-            Writer(
-                number,
-                server.url,
-                recorder,
-                seed=plan.seed,
-                may_go_on=lambda: not over.is_set(),
-            )
-            for number in range(1, plan.writers + 1)
-        ]
-        nemesis = Nemesis(processes, plan.faults, seed=plan.seed)
+        over, writing = asyncio.Event(), asyncio.Event()
+        writing.set()
+        writers = _writers(plan, server.url, recorder, over, writing)
+        faults = enemies(
+            plan.faults, server.url, engine, processes, fleet, writing, recorder, seed=plan.seed
+        )
+        nemesis = Nemesis(faults, seed=plan.seed)
         yield Parts(server.url, recorder, truths, engine, processes, fleet, writers, nemesis, over)
+
+
+def _writers(
+    plan: Plan, url: str, recorder: Recorder, over: asyncio.Event, writing: asyncio.Event
+) -> list[Writer]:
+    return [
+        Writer(
+            number,
+            url,
+            recorder,
+            seed=plan.seed,
+            may_go_on=lambda: not over.is_set(),
+            writing=writing,
+        )
+        for number in range(1, plan.writers + 1)
+    ]
 
 
 def _settings(plan: Plan) -> dict[str, str]:
@@ -280,6 +296,6 @@ async def _tell_progress(parts: Parts, tell: Callable[[str], None]) -> None:
         connected = sum(client.is_connected for client in parts.fleet.clients)
         tell(
             f"{written} transactions, {commits} commits received, {connected} clients connected, "
-            f"{parts.nemesis.inflicted} processes taken down"
+            f"{parts.nemesis.inflicted} faults inflicted"
         )
         await asyncio.sleep(0.25)

@@ -34,7 +34,7 @@ def a_guard_that_looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "GUARD_S", 0.1)
     monkeypatch.setattr(limits, "GUARD_ASLEEP_S", 0.1)
     monkeypatch.setattr(limits, "GUARD_ASLEEP_LONGEST_S", 0.1)
-    monkeypatch.setattr(limits, "STANDBY_SNAPSHOT_S", 0.1)
+    monkeypatch.setattr(limits, "WARN_AGAIN_S", 0.1)
     monkeypatch.setattr(limits, "HELD_S", 1.0)
     monkeypatch.setattr(limits, "COPY_KEEP_S", 0.2)
 
@@ -52,11 +52,16 @@ async def fill(live: Live) -> int:
     return await retained(live)
 
 
+async def let_look(engine: Engine) -> None:
+    """Wait until the guard has looked again."""
+    seen = engine.guard.retained
+    await eventually(lambda: engine.guard.retained is not seen or not engine.is_ready)
+
+
 async def fill_until_the_guard_has_followed(live: Live, engine: Engine) -> int:
     """Write a segment, and wait until the guard has seen it: it must be allowed to be quick."""
     kept = await fill(live)
-    seen = engine.guard.retained
-    await eventually(lambda: engine.guard.retained is not seen or not engine.is_ready)
+    await let_look(engine)
     return kept
 
 
@@ -73,6 +78,25 @@ async def test_a_busy_neighbour_does_not_make_the_slot_keep_its_log(
         assert max(kept) < BOUND
         await eventually(lambda: engine.guard.retained and engine.guard.retained.total < BOUND // 2)
         await script(live, "INSERT INTO t VALUES (1)")
+        await compare(live, client, t)
+        assert engine.hub.epoch == before
+
+
+@in_loop
+async def test_a_neighbour_is_busier_than_the_server_is_with_its_notes(
+    own_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No checkpoint comes, so nobody but the guard notes what a slot could move to."""
+    monkeypatch.setattr(limits, "WARN_AGAIN_S", 30.0)
+    live = Live(own_server.url)
+    await script(live, TABLE)
+    async with live.engine(wal_bytes_max=BOUND) as engine, Client(engine.url) as client:
+        t = await client.subscribe("t")
+        before = engine.hub.epoch
+        for n in range(40):
+            await script(live, f"INSERT INTO t VALUES ({n})", "SELECT pg_switch_wal()")
+            assert await retained(live) < BOUND
+            await let_look(engine)
         await compare(live, client, t)
         assert engine.hub.epoch == before
 

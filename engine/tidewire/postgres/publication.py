@@ -10,6 +10,7 @@ from __future__ import annotations
 import msgspec
 from psycopg import sql
 
+from tidewire.core.model.lsn import LSN_ZERO, Lsn
 from tidewire.core.stream.history import Mark
 from tidewire.postgres.database import Connection
 
@@ -22,6 +23,13 @@ class Notes(msgspec.Struct, frozen=True):
     """From which transactions on tables are in the stream (see `core.wal.publishing`)."""
     quiet: Mark | None = None
     """The last commit with rows before where the slot stands, if none is behind it."""
+    until: Lsn = LSN_ZERO
+    """How far we have let the slot move since: further on it was moved by somebody else."""
+
+    def solid(self, confirmed: Lsn) -> Mark | None:
+        """Return the last commit with rows before a slot that stands here, where that is known."""
+        is_known = self.quiet is not None and self.quiet.lsn <= confirmed <= self.until
+        return self.quiet if is_known else None
 
 
 def publication_name(deployment: str) -> str:

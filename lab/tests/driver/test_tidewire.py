@@ -72,6 +72,27 @@ class Talk:
         return [json.loads(frame) for frame in reply.frames]
 
 
+def test_who_stands_where_the_server_says_goes_on_from_there() -> None:
+    """A server that knows the position already says so before it has looked a table up."""
+    talk = Talk()
+    talk.live()
+    talk.session.close()
+    [asked] = talk.connect()
+    assert asked["shapes"][0]["from"] == {"epoch": "e", "lsn": "0/10", "tag": "t"}
+    assert talk.hear("up_to_date", lsn="0/10", tag="t").events == (Claimed(Lsn(16)),)
+    assert talk.accept(mode="catchup").events == (Subscribed("1", SHAPE, "resume"),)
+
+
+def test_who_was_told_of_a_later_position_cannot_go_on_from_an_earlier_one() -> None:
+    talk = Talk()
+    talk.live()
+    talk.session.close()
+    talk.connect()
+    talk.hear("up_to_date", lsn="0/20", tag="t")
+    with pytest.raises(WireError, match="'catchup' does not answer"):
+        talk.accept(mode="catchup")
+
+
 def test_a_shape_is_asked_for_in_words_of_sql() -> None:
     shape = Shape("notes", ("id",), Between("id", "3", None))
     talk = Talk(Wanted("x", shape, has_rows=False))

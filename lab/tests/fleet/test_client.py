@@ -268,3 +268,67 @@ def test_a_reset_takes_the_position_away() -> None:
         assert client.reached == {}
 
     asyncio.run(run())
+
+
+def test_nothing_overtakes_an_answer_that_is_held_back() -> None:
+    heard: list[str] = []
+    clients: list[Client] = []
+
+    async def play(socket: ServerConnection) -> None:
+        await socket.send("live 5")
+        async for message in socket:
+            heard.append(str(message))
+            if message == "wait 9":
+                await socket.send("claim 9")
+
+    def has_waited() -> bool:
+        if stage.events(Claimed):
+            clients[0].calm(Lsn(9))
+        return Claimed(Lsn(9)) in stage.events(Claimed)
+
+    async def run() -> None:
+        await stage.until(has_waited, clients.append)
+
+    # A seed that holds back for twenty frames, and pauses after each.
+    stage = Stage(play, "late-acks", "slow", seed=354)
+    asyncio.run(run())
+    assert heard[:3] == ["hello", "ack 5", "wait 9"]
+
+
+def test_who_is_sent_away_comes_back_when_called() -> None:
+    clients: list[Client] = []
+
+    async def play(socket: ServerConnection) -> None:
+        await socket.send("live 5")
+        await socket.wait_closed()
+
+    def is_back() -> bool:
+        if stage.events(Claimed) and not stage.events(Disconnected):
+            clients[0].leave()
+        if Disconnected("away") in stage.events(Disconnected):
+            assert clients[0].is_connected is (len(stage.events(Connected)) == 2)
+            clients[0].come_back()
+        return len(stage.events(Connected)) == 2
+
+    async def run() -> None:
+        await stage.until(is_back, clients.append)
+
+    stage = Stage(play)
+    asyncio.run(run())
+
+
+def test_a_stirred_client_asks_for_more_or_gives_something_up() -> None:
+    async def play(socket: ServerConnection) -> None:
+        await socket.send("live 5")
+        async for message in socket:
+            if str(message).startswith(("subscribe", "unsubscribe")):
+                await socket.send("claim 8")
+
+    async def run() -> None:
+        stage = Stage(play)
+        has_churned = Claimed(Lsn(8))
+        await stage.until(
+            lambda: has_churned in stage.events(Claimed), lambda client: client.stir()
+        )
+
+    asyncio.run(run())

@@ -141,6 +141,12 @@ def test_a_wrong_fault_is_named_with_the_right_ones() -> None:
         check_faults("cuts,fire")
 
 
+def test_the_help_names_every_fault() -> None:
+    result = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "400"})
+    told = result.output.partition("some of: ")[2].partition(". ")[0]
+    assert tuple(told.split(", ")) == FAULTS
+
+
 def test_a_run_without_a_database_says_what_is_missing() -> None:
     assert CliRunner().invoke(app, ["run"]).exit_code == 2
 

@@ -34,7 +34,8 @@ Faults = Annotated[
     str,
     typer.Option(
         help="all, none, or some of: cuts, half-open, slow, late-acks, churn, kill, stop, freeze, "
-        "pg-kill, pg-stop, blackout.",
+        "pg-kill, pg-stop, blackout, big-transaction, open-transaction, stalled-standby, "
+        "spool-full, neighbour, lull, steal.",
         metavar="NAMES",
     ),
 ]
@@ -68,6 +69,8 @@ def run(
       tidelab run --embedded --seed 7
 
       tidelab run --embedded --seed 1 --runs 100 --seconds 5 --faults cuts,kill,pg-stop --json
+
+      tidelab run --embedded --seed 1 --faults neighbour,lull,steal
     """
     from tidelab.core.check.verdict import worst
     from tidelab.errors import DatabaseError

@@ -344,7 +344,9 @@ class TidewireSession:
         return [(id, each) for id, each in self._subscriptions.items() if each.shape == shape]
 
     def _move(self, connection: _Connection, message: WireFrame) -> None:
-        self._cursor = _Cursor(connection.epoch, message.lsn, message.tag)
+        before, self._cursor = self._cursor, _Cursor(connection.epoch, message.lsn, message.tag)
+        if self._cursor == before:
+            return
         for each in self._subscriptions.values():
             if each.phase is not Phase.LIVE:
                 each.has_position = False  # it did not move along

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from random import Random
 from typing import Protocol, runtime_checkable
 
@@ -86,7 +87,11 @@ class Client:
         self._is_calm = False
         self._again: list[tuple[float, Wanted]] = []
         self._forgotten: list[ClientConnection] = []
+        self._held: deque[tuple[int, Frame]] = deque()
         self._moved = moved
+        self._here = asyncio.Event()
+        self._here.set()
+        self._is_stirred = False
 
     def want(self, count: int) -> list[Wanted]:
         """Draw new subscriptions; the caller asks for them, or the next connection does."""
@@ -104,6 +109,7 @@ class Client:
         assert not first, "nothing can be sent before a connection is open"
         try:
             while True:
+                await self._here.wait()
                 sky = CLEAR if self._is_calm else self._weather.next_sky()
                 try:
                     socket = await self._connect()
@@ -114,8 +120,25 @@ class Client:
                 # A calm fleet comes back at once, but not in a circle that takes all of the CPU.
                 await asyncio.sleep(0.02 if self._is_calm else sky.back_after_s + 0.01)
         finally:
-            for socket in self._forgotten:
-                socket.transport.abort()
+            self._abandon()
+
+    def leave(self) -> None:
+        """Go away, and take the half-open connections along."""
+        self._here.clear()
+        self._abandon()
+
+    def come_back(self) -> None:
+        """Connect again."""
+        self._here.set()
+
+    def stir(self) -> None:
+        """Ask for more or give something up, as soon as the server has said something."""
+        self._is_stirred = True
+
+    def _abandon(self) -> None:
+        for socket in self._forgotten:
+            socket.transport.abort()
+        self._forgotten.clear()
 
     def calm(self, goal: Lsn) -> None:
         """Suffer no more faults, and ask to be told at a position."""
@@ -158,7 +181,7 @@ class Client:
         finally:
             self.is_connected = False
             self._session.close()
-            if reason == "half-open":
+            if reason == "half-open" and self._here.is_set():
                 socket.transport.pause_reading()
                 self._forgotten.append(socket)
             else:
@@ -167,29 +190,33 @@ class Client:
 
     async def _talk(self, socket: ClientConnection, sky: Sky) -> str:
         """Exchange frames until the weather ends it; return how."""
-        await self._send(socket, self._session.open())
+        self._held.clear()
+        self._say(self._session.open())
         if self._goal is not None:
-            await self._send(socket, self._session.wait(self._goal))
-        held: deque[tuple[int, Frame]] = deque()
+            self._say(self._session.wait(self._goal))
         frames, asked = 0, self._goal
         while True:
             if self._goal != asked:
                 asked = self._goal
                 assert asked is not None
-                await self._send(socket, self._session.wait(asked))
-            await self._ask_again(socket)
+                self._say(self._session.wait(asked))
+            if not self._here.is_set():
+                return "away"
+            self._ask_again()
+            await self._send(socket, frames)
             frame = await self._next(socket)
             if frame is not None:
                 frames += 1
-                held.extend((frames + sky.ack_late_by_frames, each) for each in self._take(frame))
-            while held and (held[0][0] <= frames or self._is_calm or frame is None):
-                await socket.send(held.popleft()[1])
+                self._say(self._take(frame), at=frames + sky.ack_late_by_frames)
+            await self._send(socket, inf if self._is_calm or frame is None else frames)
             if frame is None or self._is_calm:
                 continue
             if sky.end_after_frames is not None and frames >= sky.end_after_frames:
                 return sky.ending
-            if sky.churn_every_frames and frames % sky.churn_every_frames == 0:
-                await self._churn(socket)
+            is_due = sky.churn_every_frames and frames % sky.churn_every_frames == 0
+            if is_due or self._is_stirred:
+                self._is_stirred = False
+                self._churn()
             if sky.pause_every_frames and frames % sky.pause_every_frames == 0:
                 await asyncio.sleep(sky.pause_s)
 
@@ -231,30 +258,35 @@ class Client:
             case _:
                 pass
 
-    async def _ask_again(self, socket: ClientConnection) -> None:
+    def _ask_again(self) -> None:
         now = asyncio.get_running_loop().time()
         due = [wanted for at, wanted in self._again if at <= now and wanted.id in self.wanted]
         self._again = [(at, wanted) for at, wanted in self._again if at > now]
         if due:
-            await self._send(socket, self._session.subscribe(due))
+            self._say(self._session.subscribe(due))
 
-    async def _churn(self, socket: ClientConnection) -> None:
+    def _churn(self) -> None:
         """Ask for more, or give something up."""
         waiting = {wanted.id for _, wanted in self._again}
         free = [id for id in self.wanted if id not in waiting]
         if len(self.wanted) < 6 and (len(free) < 2 or self._random.random() < 0.5):
-            await self._send(socket, self._session.subscribe(self.want(self._random.randint(1, 2))))
+            self._say(self._session.subscribe(self.want(self._random.randint(1, 2))))
         elif len(free) > 1:
             id = self._random.choice(free)
             del self.wanted[id]
             self.reached.pop(id, None)
             frames = self._session.unsubscribe(id)
             self._record(Unsubscribed(id))
-            await self._send(socket, frames)
+            self._say(frames)
 
-    async def _send(self, socket: ClientConnection, frames: Sequence[Frame]) -> None:
-        for frame in frames:
-            await socket.send(frame)
+    def _say(self, frames: Sequence[Frame], *, at: int = 0) -> None:
+        """Hold frames back until so many have come; nothing that is said overtakes them."""
+        self._held.extend((at, frame) for frame in frames)
+
+    async def _send(self, socket: ClientConnection, come: float) -> None:
+        """Send what need not wait any longer, now that so many frames have come."""
+        while self._held and self._held[0][0] <= come:
+            await socket.send(self._held.popleft()[1])
 
     def _record(self, event: ClientEvent) -> None:
         self._recorder.record(self.name, event)

@@ -69,6 +69,21 @@ class Fleet:
             for client in self.clients:
                 group.create_task(client.run(), name=client.name)
 
+    def leave(self) -> None:
+        """Send all clients away."""
+        for client in self.clients:
+            client.leave()
+
+    def come_back(self) -> None:
+        """Let all clients connect again."""
+        for client in self.clients:
+            client.come_back()
+
+    def stir(self) -> None:
+        """Let every client that is connected ask for more, or give something up."""
+        for client in self.clients:
+            client.stir()
+
     async def settle(self, goal: Lsn, *, timeout_s: float) -> list[Client]:
         """Calm the weather and wait until all have arrived; return those that have not in time."""
         for client in self.clients:

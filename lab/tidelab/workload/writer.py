@@ -26,11 +26,20 @@ class Writer:
     """Write transaction after transaction until it is told to stop."""
 
     def __init__(
-        self, number: int, url: str, recorder: Recorder, *, seed: int, may_go_on: Callable[[], bool]
+        self,
+        number: int,
+        url: str,
+        recorder: Recorder,
+        *,
+        seed: int,
+        may_go_on: Callable[[], bool],
+        writing: asyncio.Event,
     ) -> None:
+        """Prepare one; it holds its breath while `writing` is not set."""
         self.name = f"w{number}"
         self.written = 0
         self._url, self._recorder, self._may_go_on = url, recorder, may_go_on
+        self._writing = writing
         self._random = Random(f"{seed} writer {number}")  # noqa: S311 -- repeatable, not secret
         self._transactions = Transactions(self._random, number)
 
@@ -40,6 +49,7 @@ class Writer:
             with suppress(psycopg.OperationalError):
                 async with await connect(self._url) as connection:
                     while self._may_go_on():
+                        await self._writing.wait()
                         await self._write(connection, self._transactions.draw())
                         await asyncio.sleep(self._random.choice((0.0, 0.0, 0.005, 0.02)))
             # The database is away: nobody tells when it is back.

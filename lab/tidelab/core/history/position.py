@@ -11,6 +11,7 @@ from typing import NewType
 from tidelab.errors import HistoryError
 
 Lsn = NewType("Lsn", int)
+LSN_ZERO = Lsn(0)
 
 PAGE_HEADER_BYTES = 24  # XLogPageHeaderData
 SEGMENT_HEADER_BYTES = 40  # XLogLongPageHeaderData, on the first page of each segment
