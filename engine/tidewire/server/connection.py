@@ -207,6 +207,7 @@ class Connection(asyncio.Protocol):
             is True,
         )
         self._session.write = self._transport.write
+        request.headers.clear()  # the library keeps the request for as long as the connection lives
         self._node.metrics.connections_opened.inc()
 
     def _refuse_garbage(self) -> None:
