@@ -98,7 +98,7 @@ class Engine:
             self.leader.keep,
         )
         self._subscriptions = Subscriptions(
-            self.hub, resolve=catalog.resolve, reach=self._progress.reach
+            self.hub, resolve=catalog.resolve, reach=self._progress.reach, start=self._start
         )
         app = self._make_app(page)
         self._make_listener: Callable[[], Listener] = lambda: Listener(config, app, self)
