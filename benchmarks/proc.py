@@ -42,4 +42,4 @@ def own_kib(pid: int) -> int | None:
 
 def _sizes_kib(path: str) -> dict[str, int]:
     lines = [line.split() for line in Path(path).read_text().splitlines()]
-    return {name[:-1]: int(size) for name, size, unit in (x for x in lines if len(x) == 3)}
+    return {words[0][:-1]: int(words[1]) for words in lines if words[-1] == "kB"}

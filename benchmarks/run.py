@@ -20,7 +20,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measure import HERE, ROOT, has_uvloop, tell
 
-NAMES = ("wal", "fanout", "latency", "snapshot", "shapes", "storm", "idle", "oracle")
+NAMES = (
+    "wal",
+    "fanout",
+    "latency",
+    "snapshot",
+    "shapes",
+    "storm",
+    "idle",
+    "bigtxn",
+    "restart",
+    "oracle",
+)
 
 
 def main() -> int:
