@@ -142,6 +142,9 @@ LIKE_CHARS: Final = 1_000
 
 # --- the node ---
 CONNECTIONS: Final = 20_000
+# Open files beside those of the connections: the spool has one for each copy that is not small, and
+# PostgreSQL, the port and the loop have a few.
+SPARE_FILES: Final = 1_000
 # Progress without rows is told at most this often.
 PROGRESS_S: Final = 1.0
 
