@@ -168,10 +168,11 @@ def test_a_shell_allows_fewer_files_than_there_may_be_connections(
         TIDEWIRE_DATABASE_URL=live.url,
         TIDEWIRE_CONNECTIONS_MAX=str(connections),
     )
-    assert resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE) == (allowed, 2000)
+    found = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    assert server.stop(signal.SIGTERM) == 0
+    assert found == (allowed, 2000)
     warned = "allows 2000 open files, all connections may need 6000" in "".join(server.lines)
     assert warned == (connections == 5000)
-    assert server.stop(signal.SIGTERM) == 0
 
 
 @pytest.mark.postgres
