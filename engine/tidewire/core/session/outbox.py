@@ -108,6 +108,11 @@ class Outbox:
         return self.sent < self.limit
 
     @property
+    def room(self) -> int:
+        """Bytes that may go out now; below zero when there is none."""
+        return self.limit - self.sent
+
+    @property
     def is_blocked(self) -> bool:
         """Tell whether the socket takes nothing at the moment."""
         return self._is_blocked
@@ -118,13 +123,13 @@ class Outbox:
         if self._is_blocked:
             self.unread_bytes += len(frame)
 
-    def push_counted(self, frame: bytes) -> None:
-        """Add a frame that counts and is for this client only."""
-        self.frames.append(frame)
+    def push_counted(self, frames: bytes, count: int = 1) -> None:
+        """Add frames that count and are for this client only."""
+        self.frames.append(frames)
         if self._tally.count > self._shared_from:
             self.share(self._tally)  # its marks fit the account as it was
-        self._own_count += 1
-        self._own_sent += len(frame)
+        self._own_count += count
+        self._own_sent += len(frames)
         self._mark()
         self._tell_limit()
 
