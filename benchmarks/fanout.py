@@ -16,9 +16,6 @@ warm-up; the kernel schedules both sides alike. Servers and sockets live through
 from __future__ import annotations
 
 import functools
-import os
-import shutil
-import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -27,11 +24,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measure import (
-    HERE,
     Figure,
     Helper,
     conclude,
     has_uvloop,
+    native,
     options,
     python,
     rate,
@@ -39,8 +36,8 @@ from benchmarks.measure import (
     take_turns,
     tell,
 )
+from benchmarks.proc import cpu_s
 
-BUILD, NATIVE = HERE / "build", HERE / "native"
 CONNECTIONS, COALESCED = 1_000, 64
 WARM_UP_S = 0.3
 GOALS = {"fanout": (1, ">= 0.75"), "fanout_coalesced": (COALESCED, ">= 0.7")}
@@ -60,14 +57,12 @@ def main() -> None:
     parser = options(__doc__, seconds=1.5, repeat=6)
     parser.add_argument("--connections", type=int, default=CONNECTIONS)
     arguments = parser.parse_args()
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        tell("fanout: skipped, there is no C compiler (cc) for the baseline and the receiver")
+    sender, receiver = native("sender"), native("receiver")
+    if sender is None or receiver is None:
         conclude(
             [Figure(name, None, "deliveries/s", None, goal) for name, (_, goal) in GOALS.items()]
         )
         return
-    sender, receiver = build(compiler, "sender"), build(compiler, "receiver")
     with python("node") as node:
         port, payload_bytes = node.read().split()
         with Helper([sender, payload_bytes]) as bare:
@@ -85,13 +80,6 @@ def main() -> None:
         figure.extra.update(connections=arguments.connections, uvloop=has_uvloop())
         figure.extra.update(payload_bytes=int(payload_bytes))
     conclude(figures)
-
-
-def build(compiler: str, name: str) -> Path:
-    BUILD.mkdir(exist_ok=True)
-    source, program = NATIVE / f"{name}.c", BUILD / name
-    subprocess.run([compiler, "-O2", "-o", str(program), str(source)], check=True)
-    return program
 
 
 def measure(subject: Side, baseline: Side, seconds: float, repeat: int) -> list[Figure]:
@@ -116,10 +104,10 @@ def measure(subject: Side, baseline: Side, seconds: float, repeat: int) -> list[
 
 def our_deliveries(side: Side, batch: int, seconds: float) -> float:
     """Measure our side, and what the server's process spent on it."""
-    before = process_cpu(side.server.pid)
+    before = cpu_s(side.server.pid)
     count_before = looked_at(side.receiver)[1]
     found = deliveries(side, batch, seconds)
-    spent = process_cpu(side.server.pid) - before
+    spent = cpu_s(side.server.pid) - before
     side.cpu_us.append(spent * 1e6 / (looked_at(side.receiver)[1] - count_before))
     return found
 
@@ -141,17 +129,8 @@ def deliveries(side: Side, batch: int, seconds: float) -> float:
 
 def looked_at(receiver: Helper) -> tuple[int, int, int]:
     """Return time in ns, deliveries so far, and those of the connection that has the fewest."""
-    at, count, _, least = map(int, receiver.ask("look").split())
+    at, count, _, least, _ = map(int, receiver.ask("look").split())
     return at, count, least
-
-
-def process_cpu(pid: int) -> float:
-    """Return the seconds of CPU that a process has used, 0 where there is no /proc."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import asyncio
 import importlib.util
 import json
 import math
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
+ROOT, BUILD = HERE.parent, HERE / "build"
 
 T = TypeVar("T")
 
@@ -148,6 +149,18 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
+def native(name: str) -> Path | None:
+    """Compile a program of `native/`; None, and said so, where there is no C compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        tell(f"skipped: there is no C compiler (cc) for native/{name}.c")
+        return None
+    BUILD.mkdir(exist_ok=True)
+    program = BUILD / name
+    subprocess.run([compiler, "-O2", "-o", program, HERE / "native" / f"{name}.c"], check=True)
+    return program
+
+
 class Helper:
     """A process of ours that answers each line on stdin with one line on stdout."""
 
@@ -179,6 +192,11 @@ class Helper:
     def pid(self) -> int:
         """Process id, for the reader of /proc."""
         return self._process.pid
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        self._process.kill()
+        self._process.wait()
 
     def send(self, line: str) -> None:
         """Write one line."""

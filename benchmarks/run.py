@@ -20,7 +20,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measure import HERE, ROOT, has_uvloop, tell
 
-NAMES = ("wal", "fanout", "latency", "mount", "snapshot", "shapes", "oracle")
+NAMES = (
+    "wal",
+    "fanout",
+    "latency",
+    "mount",
+    "snapshot",
+    "shapes",
+    "storm",
+    "idle",
+    "bigtxn",
+    "restart",
+    "oracle",
+)
 
 
 def main() -> int:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import functools
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -28,11 +27,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import psycopg
 
-from benchmarks.fanout import build, process_cpu
 from benchmarks.measure import (
     Figure,
     conclude,
     has_uvloop,
+    native,
     options,
     python,
     rate,
@@ -41,10 +40,11 @@ from benchmarks.measure import (
     take_turns,
     tell,
 )
+from benchmarks.proc import MIB, cpu_s, memory_kib, start_peak
 from tidewire.embedded import EmbeddedPostgres
 from tidewire.postgres.binaries import find_binaries
 
-ROWS, TABLE, MIB = 1_000_000, "parcels", 1 << 20
+ROWS, TABLE = 1_000_000, "parcels"
 GOAL, GOAL_MEMORY = ">= 0.25", "<= 100 MiB"
 COLUMNS = "id, sender, address, weight, sent_at"
 CREATE = f"CREATE TABLE {TABLE} (id int8 PRIMARY KEY, sender text, address text, weight int,"
@@ -73,12 +73,10 @@ def main() -> None:
     parser = options(__doc__, seconds=0, repeat=5)
     parser.add_argument("--rows", type=int, default=ROWS, help="rows of the table (no --seconds)")
     arguments = parser.parse_args()
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        tell("snapshot: skipped, there is no C compiler (cc) for the client")
+    copier, notes = native("copier"), Notes(arguments.rows)
+    if copier is None:
         conclude([Figure("snapshot", None, "rows/s", None, GOAL)])
         return
-    copier, notes = build(compiler, "copier"), Notes(arguments.rows)
     with EmbeddedPostgres(settings={"max_wal_size": "4GB"}) as server:
         prepare(server.url, arguments.rows)
         subjects, baselines = take_turns(
@@ -124,9 +122,9 @@ def our_rate(url: str, copier: Path, notes: Notes) -> float:
     """Let a fresh engine serve one client, and then another."""
     with python("engine", url) as engine:
         port = engine.read()
-        before, cpu_before = start_peak(engine.pid), process_cpu(engine.pid)
+        before, cpu_before = start_peak(engine.pid), cpu_s(engine.pid)
         found = copy(copier, port, notes)
-        notes.cpu_s.append(process_cpu(engine.pid) - cpu_before)
+        notes.cpu_s.append(cpu_s(engine.pid) - cpu_before)
         if before is not None:
             notes.grown_mib.append((memory_kib(engine.pid, "VmHWM") - before) / 1024)
         notes.again.append(copy(copier, port, notes))
@@ -141,21 +139,6 @@ def copy(copier: Path, port: str, notes: Notes) -> float:
         raise RuntimeError(f"{notes.rows} rows expected, {rows} came")
     notes.copy_mib = size / MIB
     return rows / nanoseconds * 1e9
-
-
-def start_peak(pid: int) -> int | None:
-    """Let the kernel measure the peak from here on; return what is resident now, in KiB."""
-    try:
-        Path(f"/proc/{pid}/clear_refs").write_text("5")
-    except OSError:
-        return None  # another system, or not our process
-    return memory_kib(pid, "VmRSS")
-
-
-def memory_kib(pid: int, name: str) -> int:
-    """Return one of the sizes that the kernel keeps of a process."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 # --- psql ---

@@ -26,6 +26,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import psycopg
+from psycopg.rows import TupleRow
 
 from benchmarks.measure import conclude, has_uvloop, options, rate, run, take_turns, tell
 from tidewire.core.encoder import Encoder
@@ -56,9 +57,9 @@ COLUMNS = (
 # pg_type's names, as `subscribed.columns` tells them to clients.
 TYPE_NAMES = {"bigint": "int8", "int": "int4"}
 LOAD = """
-CREATE PROCEDURE load(commits int, rows_each int) LANGUAGE plpgsql AS $$
+CREATE PROCEDURE load(first int, commits int, rows_each int) LANGUAGE plpgsql AS $$
 BEGIN
-    FOR c IN 0 .. commits - 1 LOOP
+    FOR c IN first .. first + commits - 1 LOOP
         INSERT INTO orders
         SELECT n, 'customer ' || n % 977, n % 50, timestamptz '2026-01-01 00:00Z' + n * interval
                '1 second', n % 3 = 0, (n % 10000) / 100.0, n || ' Harbour Road, North Pier',
@@ -103,13 +104,11 @@ def prepare(url: str, rows: int) -> Load:
     commits = rows // ROWS_PER_COMMIT
     tell(f"wal: writing {commits} transactions of {ROWS_PER_COMMIT} rows")
     with psycopg.connect(url, autocommit=True) as connection:
-        columns = ", ".join(f"{name} {type_name}" for name, type_name in COLUMNS)
-        connection.execute(f"CREATE TABLE orders ({columns}, PRIMARY KEY (id))".encode())
+        create_orders(connection)
         connection.execute(f"CREATE PUBLICATION {PUBLICATION} FOR TABLE orders")
-        connection.execute(LOAD)
         connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [PRISTINE])
         connection.execute("SET synchronous_commit = off")
-        connection.execute("CALL load(%s, %s)", [commits, ROWS_PER_COMMIT])
+        connection.execute("CALL load(0, %s, %s)", [commits, ROWS_PER_COMMIT])
         # Asynchronous commits reach the disk a moment later, and only then the walsender.
         connection.execute("CHECKPOINT")
         found = connection.execute("SELECT 'orders'::regclass::oid::int8").fetchone()
@@ -117,11 +116,18 @@ def prepare(url: str, rows: int) -> Load:
     return Load(url, int(found[0]), commits * ROWS_PER_COMMIT)
 
 
+def create_orders(connection: psycopg.Connection[TupleRow]) -> None:
+    """Make the table and the procedure that fills it."""
+    columns = ", ".join(f"{name} {type_name}" for name, type_name in COLUMNS)
+    connection.execute(f"CREATE TABLE orders ({columns}, PRIMARY KEY (id))".encode())
+    connection.execute(LOAD)
+
+
 @contextmanager
-def fresh_slot(url: str) -> Iterator[str]:
-    """Copy the pristine slot for one reading."""
+def fresh_slot(url: str, slot: str = PRISTINE) -> Iterator[str]:
+    """Copy a slot for one reading: what is confirmed then spoils nothing."""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SELECT pg_copy_logical_replication_slot(%s, %s)", [PRISTINE, COPY])
+        connection.execute("SELECT pg_copy_logical_replication_slot(%s, %s)", [slot, COPY])
         yield COPY
         connection.execute(
             "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
@@ -189,11 +195,16 @@ async def last_commit(load: Load) -> Lsn:
 
 
 def recvlogical_rate(load: Load, end: Lsn) -> float:
+    return load.rows / recvlogical_seconds(load.url, PRISTINE, PUBLICATION, end)
+
+
+def recvlogical_seconds(url: str, slot: str, publication: str, end: Lsn) -> float:
+    """Let pg_recvlogical read all that a slot has, up to a position; the slot stays as it is."""
     program = find_binaries().directory / "pg_recvlogical"
-    command = [str(program), "--start", "-v", "-f", "/dev/null", "-d", load.url, "--slot", COPY]
-    command += ["-o", "proto_version=1", "-o", f"publication_names={PUBLICATION}"]
+    command = [str(program), "--start", "-v", "-f", "/dev/null", "-d", url, "--slot", COPY]
+    command += ["-o", "proto_version=1", "-o", f"publication_names={publication}"]
     command += ["--endpos", format_lsn(end), "--no-loop"]
-    with fresh_slot(load.url):
+    with fresh_slot(url, slot):
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
         begun = next(
@@ -204,7 +215,7 @@ def recvlogical_rate(load: Load, end: Lsn) -> float:
         process.stderr.close()
     if code or not begun:
         raise RuntimeError(f"pg_recvlogical ended with {code}: {words}")
-    return load.rows / seconds
+    return seconds
 
 
 if __name__ == "__main__":

@@ -1,38 +1,50 @@
 /* N WebSocket clients in one epoll loop: the same load for the subject and for the baseline.
  *
- *     receiver PORT CONNECTIONS TABLE
+ *     receiver PORT CONNECTIONS TABLE [EPOCH LSN TAG]
  *
  * Each connects to 127.0.0.1, shakes hands for /v1/sync (subprotocol tidewire.v1), says `hello` and
  * `subscribe`, and is ready when `up_to_date` comes. From then on it counts `commit` frames and
- * bytes, and acknowledges the count at every 512 KiB. Payloads are skipped, not parsed.
+ * bytes, and acknowledges the count at every 512 KiB. Payloads are skipped, not parsed. With a
+ * cursor all connect at the same moment, and go on from there.
  *
- * stdout: "ready" once all are; then for each line on stdin: "NANOSECONDS COMMITS BYTES LEAST",
- * where LEAST is the number of commits that the slowest connection has.
+ * stdout: "ready" once all are; then for each line on stdin: "NANOSECONDS COMMITS BYTES LEAST
+ * POSITION", where LEAST is the number of commits that the slowest connection has, and POSITION is
+ * what all were told to be up to date with.
  */
 #include "wire.h"
 
-enum { BUFFER = 1 << 20, ACK_EVERY = 512 << 10, HEAD = 10, PEEK = 12, STASH = HEAD + PEEK };
+enum { BUFFER = 1 << 20, ACK_EVERY = 512 << 10, HEAD = 10, PEEK = 48, STASH = HEAD + PEEK };
 enum { CONNECTING, SHAKING, OPEN };
+/* So many are under way at a time: the queue of a listening socket is short. */
+enum { HANDSHAKES = 200 };
 static const uint64_t STDIN = UINT64_MAX;
+static const char UP_TO_DATE[] = "{\"type\":\"up_to_date\",\"lsn\":\"";
 
 struct client {
     int fd, state, matched; /* bytes of the blank line behind the HTTP head seen so far */
     int is_ready;
     size_t stashed;         /* the begin of a frame that a read has cut */
     unsigned char stash[STASH];
-    uint64_t skip, commits, bytes, acked_at;
+    uint64_t skip, commits, bytes, acked_at, position;
 };
 
 static struct client *clients;
 static int epoll_fd, ready;
 static uint64_t commits, bytes;
-static char subscribe[256];
+static char subscribe[384];
 
 static void acknowledge(struct client *c) {
     char text[64];
     snprintf(text, sizeof text, "{\"type\":\"ack\",\"n\":%llu}", (unsigned long long)c->commits);
     c->acked_at = c->bytes;
     send_frame(c->fd, 1, text);
+}
+
+/* X/Y in hexadecimal; what follows is a quotation mark, within what was peeked at. */
+static uint64_t read_position(const unsigned char *text) {
+    char *low;
+    uint64_t high = strtoull((const char *)text, &low, 16);
+    return high << 32 | strtoull(low + 1, NULL, 16);
 }
 
 static void take_frame(struct client *c, int opcode, const unsigned char *payload, uint64_t size) {
@@ -42,14 +54,15 @@ static void take_frame(struct client *c, int opcode, const unsigned char *payloa
         fprintf(stderr, "receiver: a server has closed a connection\n");
         exit(1);
     }
-    if (opcode != 1 || size < PEEK)
+    if (opcode != 1 || size < sizeof UP_TO_DATE)
         return;
     if (payload[9] == 'c') { /* {"type":"commit" */
         c->commits++;
         commits++;
-    } else if (payload[9] == 'u' && !c->is_ready) { /* {"type":"up_to_date" */
+    } else if (memcmp(payload, UP_TO_DATE, sizeof UP_TO_DATE - 1) == 0) {
+        c->position = read_position(payload + sizeof UP_TO_DATE - 1);
+        ready += !c->is_ready;
         c->is_ready = 1;
-        ready++;
     }
 }
 
@@ -152,38 +165,45 @@ static void start_connect(struct client *c, uint64_t number, uint16_t port) {
 }
 
 static void answer(uint64_t count) {
-    uint64_t least = UINT64_MAX;
-    for (uint64_t i = 0; i < count; i++)
+    uint64_t least = UINT64_MAX, position = UINT64_MAX;
+    for (uint64_t i = 0; i < count; i++) {
         least = clients[i].commits < least ? clients[i].commits : least;
-    printf("%llu %llu %llu %llu\n", (unsigned long long)now_ns(), (unsigned long long)commits,
-           (unsigned long long)bytes, (unsigned long long)least);
+        position = clients[i].position < position ? clients[i].position : position;
+    }
+    printf("%llu %llu %llu %llu %llu\n", (unsigned long long)now_ns(), (unsigned long long)commits,
+           (unsigned long long)bytes, (unsigned long long)least, (unsigned long long)position);
     fflush(stdout);
 }
 
-static void prepare(const char *table) {
+static void prepare(const char *table, char **cursor) {
+    char from[128] = "";
+    if (cursor)
+        snprintf(from, sizeof from, ",\"from\":{\"epoch\":\"%s\",\"lsn\":\"%s\",\"tag\":\"%s\"}",
+                 cursor[0], cursor[1], cursor[2]);
     snprintf(subscribe, sizeof subscribe,
-             "{\"type\":\"subscribe\",\"shapes\":[{\"id\":\"a\",\"table\":\"%s\",\"initial\":false}]}",
-             table);
+             "{\"type\":\"subscribe\",\"shapes\":"
+             "[{\"id\":\"a\",\"table\":\"%s\",\"initial\":false%s}]}",
+             table, from);
 }
 
 int main(int argc, char **argv) {
     struct epoll_event events[256];
     char line[64];
     int was_ready = 0;
-    if (argc != 4) {
-        fprintf(stderr, "receiver PORT CONNECTIONS TABLE\n");
+    if (argc != 4 && argc != 7) {
+        fprintf(stderr, "receiver PORT CONNECTIONS TABLE [EPOCH LSN TAG]\n");
         return 2;
     }
     uint16_t port = (uint16_t)atoi(argv[1]);
     uint64_t count = (uint64_t)atoll(argv[2]), opened = 0;
-    prepare(argv[3]);
+    uint64_t at_once = argc == 7 ? count : HANDSHAKES;
+    prepare(argv[3], argc == 7 ? argv + 4 : NULL);
     allow_descriptors();
     CHECK(clients = calloc(count, sizeof *clients));
     CHECK((epoll_fd = epoll_create1(0)) >= 0);
     watch(epoll_fd, STDIN_FILENO, EPOLLIN, STDIN, EPOLL_CTL_ADD);
     for (;;) {
-        /* At most 200 handshakes under way: the queue of the listening socket is short. */
-        while (opened < count && opened < (uint64_t)ready + 200) {
+        while (opened < count && opened < (uint64_t)ready + at_once) {
             start_connect(&clients[opened], opened, port);
             opened++;
         }

@@ -1,11 +1,11 @@
 /* The baseline: what a bare epoll server in C pushes, doing nothing else.
  *
- *     sender LENGTH
+ *     sender LENGTH [MISSED]
  *
- * It answers any upgrade with a fixed 101 and `up_to_date`, and throws away what clients say. Its
- * event is a text frame of LENGTH bytes of payload that looks like a `commit`. One event is one
- * send() to each socket; what a full socket does not take is owed to it, in order, and the next
- * event waits while anybody is owed OWED_MAX bytes.
+ * It answers any upgrade with a fixed 101, MISSED events in one send() and `up_to_date`, and throws
+ * away what clients say. Its event is a text frame of LENGTH bytes of payload that looks like a
+ * `commit`. One event is one send() to each socket; what a full socket does not take is owed to it,
+ * in order, and the next event waits while anybody is owed OWED_MAX bytes. It ends with its clients.
  *
  * stdout: the port. stdin: "go N" begins to send N frames in each send(), "stop" ends it; each is
  * answered with "EVENTS", the number of frames sent to every socket so far, on "stop" when all is
@@ -29,7 +29,7 @@ static const char READY[] = "{\"type\":\"up_to_date\",\"lsn\":\"0/1\",\"tag\":\"
 
 static struct client clients[CLIENTS];
 static int epoll_fd, listener, opened, in_debt;
-static size_t frame_size, batch;
+static size_t frame_size, batch, missed;
 static unsigned char *frames; /* COALESCED + 1 of them, so that any phase has a whole batch */
 static uint64_t events_sent;
 
@@ -118,6 +118,8 @@ static void hear(struct client *c) {
             c->is_open = 1;
             size_t size = make_frame(frame, READY, sizeof READY - 1);
             CHECK(send(c->fd, HEAD, sizeof HEAD - 1, MSG_NOSIGNAL) == sizeof HEAD - 1);
+            CHECK(send(c->fd, frames, missed * frame_size, MSG_NOSIGNAL) ==
+                  (ssize_t)(missed * frame_size));
             CHECK(send(c->fd, frame, size, MSG_NOSIGNAL) == (ssize_t)size);
         }
     }
@@ -181,10 +183,12 @@ static void turn(int timeout_ms, int *is_going, int *is_stopping) {
 
 int main(int argc, char **argv) {
     int is_going = 0, is_stopping = 0;
-    if (argc != 2) {
-        fprintf(stderr, "sender LENGTH\n");
+    if (argc != 2 && argc != 3) {
+        fprintf(stderr, "sender LENGTH [MISSED]\n");
         return 2;
     }
+    missed = argc == 3 ? (size_t)atoll(argv[2]) : 0;
+    CHECK(missed <= COALESCED);
     make_events((size_t)atoll(argv[1]));
     allow_descriptors();
     CHECK((epoll_fd = epoll_create1(0)) >= 0);

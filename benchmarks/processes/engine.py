@@ -1,6 +1,7 @@
 """The whole engine on a database: `engine URL [DEPLOYMENT]`.
 
-stdout: the port, when it is ready; it ends when stdin is closed.
+stdout: the port, when it is ready. stdin: any line is answered with "collected" once the garbage
+collector has run; it ends when stdin is closed.
 """
 
 from __future__ import annotations
@@ -21,9 +22,22 @@ async def main() -> None:
         gc.collect()
         gc.freeze()  # as `tidewire serve` does
         print(engine.page_url.rstrip("/").rpartition(":")[2], flush=True)
-        is_over = asyncio.Event()
-        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), is_over.set)
-        await is_over.wait()
+        await until_closed()
+
+
+async def until_closed() -> None:
+    """Collect garbage whenever that is asked for."""
+    is_over = asyncio.Event()
+
+    def hear() -> None:
+        if not sys.stdin.readline():
+            is_over.set()
+            return
+        gc.collect()
+        print("collected", flush=True)
+
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), hear)
+    await is_over.wait()
 
 
 if __name__ == "__main__":

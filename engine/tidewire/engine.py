@@ -102,13 +102,15 @@ class Engine:
             self.hub, open=lambda spec: TableSnapshot.open(config.database_url, spec)
         )
         self._subscriptions = Subscriptions(
-            self.hub, resolve=self._definitions.resolve, reach=self._progress.reach
+            self.hub,
+            resolve=self._definitions.resolve,
+            reach=self._progress.reach,
+            start=self._start,
         )
         self._make_front: Callable[[], Front] = lambda: front(config, self._make_app(page), self)
         self._front: Front | None = None
         self._tasks = asyncio.TaskGroup()
         self._background: set[asyncio.Task[None]] = set()
-        self._expose()
 
     def _make_app(self, page: bytes | None) -> App:
         return App(
@@ -125,6 +127,7 @@ class Engine:
     async def __aenter__(self) -> Self:
         """Check the database, bind the port and start all tasks."""
         self._started_at = time.monotonic()
+        self._expose()
         try:
             await check_server(self._database)
             await self.leader.name_history()

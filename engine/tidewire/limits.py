@@ -96,6 +96,10 @@ FRAME_CACHE_BYTES: Final = 16 * MIB
 COMMIT_PART_BYTES: Final = 256 * KIB
 # Commits that one session looks at before others get their turn.
 CATCHUP_COMMITS: Final = 500
+# Commits that are joined to be sent at once, like those to live sessions; and how many such runs
+# are kept for sessions that come to the same place, 2 MiB in all.
+CATCHUP_BYTES: Final = 32 * KIB
+CATCHUP_RUNS: Final = 64
 
 # --- copies of tables ---
 # Rows of a copy go out in chunks of about this size: a frame of its own, one acknowledgement unit.
@@ -164,6 +168,9 @@ LIKE_CHARS: Final = 1_000
 
 # --- the node ---
 CONNECTIONS: Final = 20_000
+# Open files beside those of the connections: the spool has one for each copy that is not small, and
+# PostgreSQL, the port and the loop have a few.
+SPARE_FILES: Final = 1_000
 # Progress without rows is told at most this often.
 PROGRESS_S: Final = 1.0
 
@@ -196,6 +203,7 @@ assert QUIET_BYTES <= HEARTBEAT_BYTES, "the slot must follow each heartbeat"
 assert COMMIT_PART_BYTES * 2 <= WINDOW_BYTES, "a window must hold more than one part"
 assert LOG_BYTES * 4 <= SLOT_WAL_BYTES, "a slot trails by the log, and its server may be away"
 assert WAITS_PER_S * 2 <= INBOUND_FRAMES_PER_S, "a client that waits is no flood"
+assert CATCHUP_BYTES <= WINDOW_MARK_BYTES, "a run is acknowledged as a whole"
 assert CHUNK_BYTES * 4 <= WINDOW_BYTES, "a window must hold several chunks"
 assert WINDOW_MARK_BYTES * 8 <= WINDOW_BYTES, "acknowledgements must be finer than the window"
 assert LOG_BYTES <= 256 * MIB, "a restart re-reads the window: 0.25 s per 100 MB at hand-over"

@@ -7,8 +7,12 @@ was published.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TypeAlias
+
+import msgspec
 
 from tidewire.core.hub import Hub
 from tidewire.core.model.lsn import Lsn
@@ -19,23 +23,67 @@ from tidewire.errors import DatabaseError, SyncError
 
 _log = logging.getLogger("tidewire.subscriptions")
 
+Resolved: TypeAlias = tuple[ShapeSpec, Lsn, bool]
+Resolve: TypeAlias = Callable[[frames.ShapeRequest], Awaitable[Resolved]]
+Start: TypeAlias = Callable[[Coroutine[None, None, None]], None]
+
+
+class LookUps:
+    """Look tables up, once for all who ask the same: after an outage thousands do.
+
+    Who asks while a look-up is under way shares the next one, never this one: the table, or the end
+    of the log, may have been another when this one began.
+    """
+
+    def __init__(self, resolve: Resolve, start: Start) -> None:
+        self._resolve = resolve
+        self._start = start
+        self._next: dict[bytes, asyncio.Future[Resolved]] = {}
+        """Answers that somebody waits for and nobody has asked the database for."""
+        self._under_way: set[bytes] = set()
+
+    async def find(self, request: frames.ShapeRequest) -> Resolved:
+        """Return what the catalog says of a request; raises what it raises."""
+        asked = msgspec.structs.replace(request, id="", initial=True, start=None, resume=None)
+        what = msgspec.json.encode(asked)
+        if what not in self._next:
+            self._next[what] = asyncio.get_running_loop().create_future()
+            if what not in self._under_way:
+                self._under_way.add(what)
+                self._start(self._look_up(what, request))
+        answer = self._next[what]
+        await asyncio.wait([answer])  # unlike `await answer` it lets who is cancelled go alone
+        return answer.result()
+
+    async def _look_up(self, what: bytes, request: frames.ShapeRequest) -> None:
+        """Ask the database, again and again while somebody has asked us meanwhile."""
+        try:
+            while answer := self._next.pop(what, None):
+                try:
+                    answer.set_result(await self._resolve(request))
+                except (SyncError, TimeoutError, DatabaseError) as error:
+                    answer.set_exception(error)
+        finally:
+            self._under_way.discard(what)
+
 
 class Subscriptions:
     """Answer the subscriptions of all sessions of a node.
 
     `resolve` looks a table up; it also tells where the log ended then, and whether the table is
-    streamed only since. `reach` waits until the log has come to a position.
+    streamed only since. `reach` waits until the log has come to a position, `start` runs a task.
     """
 
     def __init__(
         self,
         hub: Hub,
         *,
-        resolve: Callable[[frames.ShapeRequest], Awaitable[tuple[ShapeSpec, Lsn, bool]]],
+        resolve: Resolve,
         reach: Callable[[Lsn], Awaitable[None]],
+        start: Start,
     ) -> None:
         self._hub = hub
-        self._resolve = resolve
+        self._look_ups = LookUps(resolve, start)
         self._reach = reach
 
     async def answer(self, session: ServerSession, asked: Sequence[frames.ShapeRequest]) -> None:
@@ -62,7 +110,7 @@ class Subscriptions:
         self._hub.join(session, resolved, fresh=fresh)
 
     async def _resolve_one(self, request: frames.ShapeRequest) -> tuple[ShapeSpec, bool]:
-        spec, position, is_new = await self._resolve(request)
+        spec, position, is_new = await self._look_ups.find(request)
         # A copy has its own way to meet the log; who takes no rows begins behind the present.
         if not request.initial and (request.start is None or is_new):
             await self._reach(position)

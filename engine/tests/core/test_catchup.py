@@ -1,4 +1,4 @@
-"""Goal: a session that is behind gets the log commit by commit, a large one part by part.
+"""Goal: a session that is behind gets the log in runs of commits, a large one part by part.
 
 Method: a log, an encoder and one session; `send_next` is called by hand. What the hub makes of it
 is in `test_hub_behind.py` and `test_hub_large.py`.
@@ -28,6 +28,7 @@ from tidewire.core.catchup import CatchUp
 from tidewire.core.encoder import Encoder
 from tidewire.core.model.transaction import Transaction
 from tidewire.core.parts import ROWS_PER_STEP
+from tidewire.core.session.stage import Stage
 from tidewire.core.shape.index import ShapeIndex
 from tidewire.core.shape.shape import ShapeId
 from tidewire.core.stream.history import History
@@ -71,15 +72,87 @@ class Reader:
         return self.heard()
 
 
-def test_each_call_sends_the_next_commit_and_moves_on() -> None:
+# Three of them are a run, but not a fourth.
+THIRD = "x" * (limits.CATCHUP_BYTES // 3 - 200)
+
+
+def test_commits_that_follow_one_another_are_sent_at_once() -> None:
     reader = Reader(NOTES)
     reader.append(transaction(0x10, NOTES.insert(1)), transaction(0x20, NOTES.insert(2)))
-    for number, lsn in enumerate((0x10, 0x20)):
-        assert reader.session.number == number
-        assert not reader.send_next()
-        assert lsns(reader.heard()) == [lsn]
+    assert not reader.send_next()
+    assert lsns(reader.heard()) == [0x10, 0x20]
     assert (reader.session.number, reader.catch_up.effort) == (2, 2)
     assert reader.session.outbox.count == 2
+
+
+def test_who_comes_to_the_same_place_is_sent_the_same_bytes() -> None:
+    reader = Reader(NOTES)
+    reader.append(*(transaction(0x10 + i, NOTES.insert(i)) for i in range(50)))
+    reader.append(transaction(0x100, TASKS.insert(1)))
+    reader.send_next()
+    (first,) = reader.session.outbox.take()
+    before = reader.catch_up.effort
+    reader.session.stand_at(0)
+    reader.send_next()
+    (second,) = reader.session.outbox.take()
+    assert second is first
+    assert (reader.session.number, reader.session.outbox.count) == (51, 100)
+    assert before < reader.catch_up.effort < 2 * before, "the log was not looked at again"
+    reader.join(TASKS)
+    reader.session.stand_at(0)
+    reader.send_next()
+    assert lsns(reader.heard())[50:] == [0x100], "for other shapes it is another run"
+
+
+def test_a_run_ends_before_it_is_too_long() -> None:
+    reader = Reader(NOTES)
+    reader.append(*(transaction(0x10 + i, NOTES.insert(i, THIRD)) for i in range(5)))
+    for end in (3, 5):
+        assert not reader.send_next()
+        assert reader.session.number == end
+    reader.append(*(transaction(0x100 + i, TASKS.insert(i)) for i in range(600)))
+    reader.send_next()
+    assert reader.session.number == 5 + limits.CATCHUP_COMMITS
+    assert (reader.session.outbox.count, len(reader.heard())) == (5, 5), "what is for others"
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_run_ends_before_a_commit_that_is_no_simple_one(is_large: bool) -> None:
+    reader = Reader(NOTES)
+    other = large_transaction(0x20, NOTES) if is_large else transaction(0x20, CHANGED.insert(1))
+    reader.append(transaction(0x10, NOTES.insert(1)), other, transaction(0x30, NOTES.insert(2)))
+    assert not reader.send_next()
+    assert (reader.session.number, lsns(reader.heard())) == (1, [0x10])
+    assert bool(reader.send_next()) == (not is_large)
+    assert reader.session.number == 1
+
+
+def test_with_little_room_or_a_stage_each_call_sends_one_commit() -> None:
+    reader = Reader(NOTES)
+    reader.append(*(transaction(0x10 + i, NOTES.insert(i)) for i in range(3)))
+    reader.session.stages.append(Stage())
+    reader.send_next()
+    assert lsns(reader.heard()) == [0x10]
+    reader.session.stages.clear()
+    reader.session.outbox.push_counted(b"x" * (limits.WINDOW_BYTES - limits.CATCHUP_BYTES))
+    reader.session.outbox.take()
+    reader.send_next()
+    assert lsns(reader.heard()) == [0x11]
+    reader.session.outbox.acknowledge(3)
+    reader.send_next()
+    assert lsns(reader.heard()) == [0x12]
+
+
+def test_of_the_runs_only_those_made_last_are_kept() -> None:
+    reader = Reader(NOTES)
+    reader.append(*(transaction(0x10 + i, NOTES.insert(i)) for i in range(limits.CATCHUP_RUNS + 1)))
+    runs = []
+    for number in (*range(limits.CATCHUP_RUNS + 1), 0, limits.CATCHUP_RUNS):
+        reader.session.stand_at(number)
+        reader.send_next()
+        runs += reader.session.outbox.take()
+    assert runs[-2] is not runs[0]
+    assert runs[-1] is runs[limits.CATCHUP_RUNS]
 
 
 def test_a_commit_that_does_not_concern_the_session_is_passed_by() -> None:

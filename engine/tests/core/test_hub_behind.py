@@ -108,7 +108,8 @@ def test_a_resumed_reader_of_a_long_log_shares_the_turns_with_others() -> None:
         node.turns_wanted = 0
         node.hub.turn()
         sizes.append(len(lsns(peer.heard())))
-    assert sizes == [limits.CATCHUP_COMMITS, limits.CATCHUP_COMMITS, 1]
+    assert sum(sizes) == count
+    assert max(sizes) < 2 * limits.CATCHUP_COMMITS, "what one turn begins with and one run"
 
 
 def test_one_turn_is_asked_for_however_many_sessions_wait() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -115,6 +116,33 @@ def test_a_port_that_is_taken_is_named(node: tuple[Live, str]) -> None:
     done = tidewire("serve", "--dev", "--listen", listen, "--database-url", live.url)
     assert done.returncode == 2
     assert f"cannot listen on {listen}" in done.stderr
+
+
+LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 2000))
+sys.argv[0] = "tidewire"
+runpy.run_module("tidewire", run_name="__main__")
+"""
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(("connections", "allowed"), [(50, 1050), (5000, 2000)])
+def test_a_shell_allows_fewer_files_than_there_may_be_connections(
+    live: Live, connections: int, allowed: int
+) -> None:
+    server = Background(
+        *("-c", LIMITED, "serve", "--dev", "--listen", "127.0.0.1:0"),
+        said="serving on",
+        stream="stderr",
+        TIDEWIRE_DATABASE_URL=live.url,
+        TIDEWIRE_CONNECTIONS_MAX=str(connections),
+    )
+    found = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    assert server.stop(signal.SIGTERM) == 0
+    assert found == (allowed, 2000)
+    warned = "allows 2000 open files, all connections may need 6000" in "".join(server.lines)
+    assert warned == (connections == 5000)
 
 
 @pytest.mark.postgres

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import resource
 
+from tidewire import limits
 from tidewire.cli import options
 from tidewire.cli.outcome import OK, run_async
 from tidewire.config import Config
+
+_log = logging.getLogger("tidewire.serve")
 
 
 def serve(
@@ -56,6 +61,7 @@ def serve(
 async def _serve(config: Config) -> int:
     from tidewire.engine import Engine
 
+    _allow_files(config.connections_max + limits.SPARE_FILES)
     async with Engine(config):
         # Modules and tables live as long as the process: a collection that walks them all stops
         # every client for tens of milliseconds, and finds nothing.
@@ -63,3 +69,19 @@ async def _serve(config: Config) -> int:
         gc.freeze()
         await asyncio.Event().wait()
     return OK
+
+
+def _allow_files(count: int) -> None:
+    """Let this process open so many files: a connection is one, and most shells allow 1 024."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY or allowed >= count:
+        return
+    allowed = count if most == resource.RLIM_INFINITY else min(count, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    if allowed < count:
+        _log.warning(
+            "the system allows %d open files, all connections may need %d: raise that limit"
+            " (ulimit -Hn, or LimitNOFILE= of a systemd unit), or lower connections_max",
+            allowed,
+            count,
+        )

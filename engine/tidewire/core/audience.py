@@ -84,6 +84,7 @@ class Audiences:
             for shape in key:
                 self._by_shape.setdefault(shape, {})[audience] = None
         audience.members[session] = None
+        session.shape_ids = audience.shapes  # equal, but one set for all of them
         session.outbox.share(audience.tally)
         session.is_live = True
 

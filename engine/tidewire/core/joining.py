@@ -204,6 +204,8 @@ class Joining:
 
         Raises SpoolError when the spool cannot be read.
         """
+        if not session.stages:
+            return False  # after every commit that somebody catches up with
         taken: set[ShapeId] = set()
         number, position, tag = self._stand(session)
         for stage in session.stages:

@@ -159,6 +159,7 @@ class Connection(asyncio.Protocol):
             is_authenticated=self._node.tokens.admit_header(headers.get("authorization")) is True,
         )
         self._session.write = self._transport.write
+        request.headers.clear()  # the library keeps the request for as long as the connection lives
         self._node.metrics.connections_opened.inc()
 
     def _refuse_garbage(self) -> None:

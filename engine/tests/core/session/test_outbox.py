@@ -55,6 +55,20 @@ def test_an_acknowledgement_opens_the_window_to_within_one_mark(
     assert exact - limits.WINDOW_MARK_BYTES < outbox.limit <= exact
 
 
+@given(st.lists(st.tuples(SIZES, st.integers(1, 9)), min_size=1, max_size=40), st.data())
+def test_of_frames_that_went_out_together_none_is_acknowledged_before_the_last(
+    runs: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    outbox, ends = Outbox(WINDOW), [(0, 0)]
+    for size, count in runs:
+        outbox.push_counted(bytes(size), count)
+        ends.append((outbox.count, outbox.sent))
+    acked = data.draw(st.integers(0, outbox.count))
+    outbox.acknowledge(acked)
+    exact = max(sent for count, sent in ends if count <= acked) + WINDOW
+    assert exact - limits.WINDOW_MARK_BYTES < outbox.limit <= exact
+
+
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(-5, 30))
 def test_an_acknowledgement_of_what_cannot_be_is_refused(sent: int, acked: int, said: int) -> None:
     outbox = Outbox()

@@ -11,6 +11,8 @@ outbox knows how far its own account is from it.
 
 from __future__ import annotations
 
+import bisect
+import operator
 from collections import deque
 
 from tidewire import limits
@@ -18,6 +20,7 @@ from tidewire.errors import ProtocolError
 
 # What is older than the marks of two windows nobody has under way any more.
 _MARKS = 2 * limits.WINDOW_BYTES // limits.WINDOW_MARK_BYTES
+_count_of = operator.itemgetter(0)
 
 
 class Tally:
@@ -69,8 +72,9 @@ class Outbox:
         self._acked_count = 0
         self._acked_bytes = 0
         self._is_blocked = False
-        self._marks: deque[tuple[int, int]] = deque()
-        """What is marked in our own account; newer marks are in the tally."""
+        self._marks: list[tuple[int, int]] = []
+        """What is marked in our own account; newer marks are in the tally. Not many, and most
+        clients have none: an empty deque takes as much as all the rest of an outbox."""
         self._tally = Tally()
         self._own_count = 0
         """What we were sent less what the tally counts, hence below zero for a late comer."""
@@ -104,6 +108,11 @@ class Outbox:
         return self.sent < self.limit
 
     @property
+    def room(self) -> int:
+        """Bytes that may go out now; below zero when there is none."""
+        return self.limit - self.sent
+
+    @property
     def is_blocked(self) -> bool:
         """Tell whether the socket takes nothing at the moment."""
         return self._is_blocked
@@ -114,13 +123,13 @@ class Outbox:
         if self._is_blocked:
             self.unread_bytes += len(frame)
 
-    def push_counted(self, frame: bytes) -> None:
-        """Add a frame that counts and is for this client only."""
-        self.frames.append(frame)
+    def push_counted(self, frames: bytes, count: int = 1) -> None:
+        """Add frames that count and are for this client only."""
+        self.frames.append(frames)
         if self._tally.count > self._shared_from:
             self.share(self._tally)  # its marks fit the account as it was
-        self._own_count += 1
-        self._own_sent += len(frame)
+        self._own_count += count
+        self._own_sent += len(frames)
         self._mark()
         self._tell_limit()
 
@@ -146,8 +155,10 @@ class Outbox:
             raise ProtocolError("bad_ack", text)
         self._acked_count = count
         known = self._acked_bytes
-        while self._marks and self._marks[0][0] <= count:
-            known = self._marks.popleft()[1]
+        reached = bisect.bisect_right(self._marks, count, key=_count_of)
+        if reached:
+            known = self._marks[reached - 1][1]
+            del self._marks[:reached]
         for marked, sent in reversed(self._tally.marks):
             if self._shared_from < marked <= count - self._own_count:
                 known = self._own_sent + sent
