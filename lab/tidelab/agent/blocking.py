@@ -75,6 +75,7 @@ class BlockingAgent:
             self.__exit__(type(error), error, None)
             raise
         if self._error is not None:
+            self._thread.join()
             raise self._error
         return self
 

@@ -88,16 +88,17 @@ class Line:
 
     async def leave(self, doing: str | None) -> None:
         """Say goodbye, and what was being done, so that nobody waits for this agent."""
+        self._end(AgentEnded(f"agent {self._join.agent} was closed"))
         if not self._client.is_present:
             return
         with contextlib.suppress(AgentError, TimeoutError):
             async with asyncio.timeout(COORD_GOODBYE_S):
                 if doing is not None:
-                    await self.ask(Beat(doing=doing), Time)
-                await self.ask(Leave(), Done)
+                    await self._ask(Beat(doing=doing), Time)
+                await self._ask(Leave(), Done)
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; whoever waits for an answer gets none."""
         for task in self._own_tasks:
             task.cancel()
         self._end(AgentEnded(f"agent {self._join.agent} was closed"))
@@ -111,6 +112,9 @@ class Line:
         Raises Denied, and AgentEnded.
         """
         self._raise_error()
+        return await self._ask(command, kind)
+
+    async def _ask(self, command: Command, kind: type[B]) -> B:
         id = self._client.ask(command, kind, self.now())
         answer = asyncio.get_running_loop().create_future()
         self._answers[id] = answer
@@ -121,7 +125,8 @@ class Line:
             del self._answers[id]
             self._client.forget(id, self.now())
             self._stir.set()
-        self._raise_error()
+        if result is None:
+            self._raise_error()
         if isinstance(result, Denied):
             raise result
         assert isinstance(result, kind), "the client reads an answer as what it was asked for"
