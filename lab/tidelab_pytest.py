@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PLACE = pytest.StashKey["MeetingPlace"]()
 _AGENT = pytest.StashKey["BlockingAgent"]()
+_TEST = pytest.StashKey[str]()
 _DOORBELL = "tidelab_doorbell"
 
 
@@ -31,6 +32,7 @@ def pytest_configure_node(node: Any) -> None:
 @pytest.hookimpl
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Say which test runs, for workers that wait for this one in vain."""
+    item.config.stash[_TEST] = item.nodeid
     agent = item.config.stash.get(_AGENT, None)
     if agent is not None:
         from tidelab.errors import AgentError
@@ -65,7 +67,7 @@ def sync_agents(request: pytest.FixtureRequest) -> Iterator[BlockingAgent]:
         workers = [f"gw{number}" for number in range(given["workercount"])]
     with worker_agent(url, f"pytest-{run}", name, workers) as agent:
         config.stash[_AGENT] = agent
-        agent.doing(request.node.nodeid or "the first test that meets others")
+        agent.doing(config.stash[_TEST])
         yield agent
         del config.stash[_AGENT]
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from tidelab.errors import AgentEnded
+from tidelab.errors import AgentEnded, LabError
 from tidelab.limits import COORD_DOORBELL_S, COORD_WORKER_LEASE_S
 
 if TYPE_CHECKING:
@@ -93,7 +93,13 @@ class MeetingPlace:
             with guest, contextlib.suppress(OSError):  # a guest may have gone already
                 if self._is_closed:
                     return
-                guest.sendall(self.url().encode())
+                guest.sendall(self._directions().encode())
+
+    def _directions(self) -> str:
+        try:
+            return self.url()
+        except (LabError, TimeoutError) as error:
+            return f"it could not be started: {error!r}"
 
 
 def ring(doorbell: int) -> str:
@@ -103,13 +109,13 @@ def ring(doorbell: int) -> str:
     """
     try:
         with socket.create_connection((_HOST, doorbell), COORD_DOORBELL_S) as bell:
-            url = bell.makefile().read()
+            told = bell.makefile().read()
     except OSError as error:
         told = "the controller of this test session does not say where to meet"
         raise AgentEnded(f"{told}: {error}; workers must be on the same machine") from error
-    if not url:
-        raise AgentEnded("the controller of this test session could not start a coordinator")
-    return url
+    if not told.startswith("http"):
+        raise AgentEnded(f"this test session has no coordinator: {told or 'it is over'}")
+    return told
 
 
 @contextlib.contextmanager

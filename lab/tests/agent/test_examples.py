@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.tests.agent.test_agent import agent, play
+from lab.tests.agent.kit import agent, play
 from lab.tests.coordinator.kit import DEADLINE_S, running
 from tidelab.agent import Agent
 

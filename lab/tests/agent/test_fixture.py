@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tidelab import coordinator
 from tidelab.agent import AgentEnded
+from tidelab.coordinator import Options
 from tidelab.fixtures import MeetingPlace, ring
 
 DEADLINE_S = 100.0
@@ -80,6 +82,8 @@ import os
 
 def test_first(sync_agents):
     sync_agents.barrier("begin", timeout_s=60)
+    doing = {line.agent: line.doing for line in sync_agents.inspect().agents}
+    assert doing[sync_agents.name].startswith("test_it.py::test_first (")
 
 def test_second(sync_agents):
     if sync_agents.name == "gw1":
@@ -127,6 +131,16 @@ def test_whoever_rings_is_told_where_to_meet_until_the_session_ends() -> None:
     place.close()
     with pytest.raises(AgentEnded, match="does not say where to meet"):
         ring(doorbell)
+
+
+def test_a_coordinator_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setattr(coordinator, "Options", lambda **_: Options(http_port=port))
+        place = MeetingPlace()
+        with pytest.raises(AgentEnded, match=f"no coordinator: .*cannot listen on .*{port}"):
+            ring(place.doorbell())
+        place.close()
 
 
 def test_a_place_that_nobody_needed_ends() -> None:

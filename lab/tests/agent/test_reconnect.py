@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.tests.agent.test_agent import agent, play
+from lab.tests.agent.kit import agent, play
 from lab.tests.coordinator.kit import Process, call, process, running
 from tidelab.agent import Agent, AgentEnded, BarrierBroken, Entry
 

@@ -57,7 +57,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """The agent is present; after `Lost` again."""
+    """The agent is present, on this connection."""
 
 
 class KeyRead(Body, frozen=True):
@@ -92,7 +92,7 @@ class _Head(msgspec.Struct):
 
 _head = msgspec.json.Decoder(_Head)
 _changed = msgspec.json.Decoder(KeyRead)
-_WAITING = (Wait, Await, Read)
+_WAITING = (Wait, Await, Read)  # what may be abandoned: all else is answered at once
 
 
 class Client:
