@@ -32,7 +32,7 @@ check: $(READY) ## format, lint, types, imports, tidiness
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -p tidewire -p tidelab
-	$(BIN)/mypy engine/tests lab/tests tools benchmarks examples
+	$(BIN)/mypy engine/tests lab/tests tools benchmarks examples lab/tidelab_pytest.py
 	$(BIN)/lint-imports --config .importlinter
 	$(BIN)/lint-imports --config lab/.importlinter
 	$(BIN)/python tools/tidy.py

@@ -10,12 +10,20 @@
     ├── EngineError      the system under test does not start, or does not stop
     ├── ConfigurationError  a server of ours cannot start with these settings
     ├── StorageError     what agents share cannot be kept, or cannot be read
-    └── RefusedError     an agent asks for what it cannot have
+    ├── RefusedError     an agent asks for what it cannot have
+    └── AgentError       what an agent asked for did not happen
+        ├── AgentEnded      ... because it is over: replaced, dropped, closed, or nobody answers
+        └── Denied          ... because the coordinator says no
+            ├── Conflict       others were quicker, or said something else
+            ├── SignalTimeout  a signal was not raised so often in time
+            └── BarrierBroken  a barrier ended without a start
 
 A verdict is no error: a violated property is what the lab is there to find.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class LabError(Exception):
@@ -64,3 +72,53 @@ class RefusedError(LabError):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class AgentError(LabError):
+    """What an agent asked for did not happen."""
+
+
+class AgentEnded(AgentError):
+    """The agent is over: another took its name, its run was deleted, or nobody answers."""
+
+
+class Denied(AgentError):
+    """The coordinator says no; `code` is one of docs/reference/coordination.md."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Conflict(Denied):
+    """Others were quicker, or said something else; `version` is that of the key it is about."""
+
+    def __init__(self, text: str, version: int | None) -> None:
+        super().__init__("conflict", text)
+        self.version = version
+
+
+class SignalTimeout(Denied, TimeoutError):
+    """A signal was not raised so often in time."""
+
+
+class BarrierBroken(Denied):
+    """A barrier ended without a start: in time, by somebody's wish, or because none is possible.
+
+    `code` is timeout, cancelled, broken or deadlock. Names are those of agents; long lists are cut.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        text: str,
+        *,
+        arrived: tuple[str, ...],
+        missing: tuple[str, ...],
+        dead: tuple[str, ...],
+        doing: Mapping[str, str],
+    ) -> None:
+        super().__init__(code, text)
+        self.arrived, self.missing, self.dead = arrived, missing, dead
+        self.doing = doing
+        """What each of them was last doing."""

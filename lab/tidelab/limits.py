@@ -97,9 +97,17 @@ COORD_ANSWERS_KEPT = 32  # of one agent, for repeats: far more than it can have 
 COORD_NAMES_SHOWN_MAX = 50  # in one story: five thousand names help nobody, five thousand times
 COORD_DOING_CHARS_MAX = 200  # what an agent says that it is doing: one line
 COORD_CLOCK_SAMPLES = 8  # of which the one with the shortest way counts
+COORD_BEAT_S = 20.0  # between two beats of our own client: clocks drift a few ms in that time
+COORD_BEATS_FIRST = 3  # beats at once after a join: one of them has a short way
+COORD_OPEN_S = 10.0  # for an agent to find its coordinator: both may just be starting
+COORD_AGAIN_S = 1.0  # the longest pause between two attempts to connect: many in one lease
+COORD_GOODBYE_S = 2.0  # for the answer to a goodbye; without it the lease says the same, later
+COORD_WORKER_LEASE_S = 3.0  # of a worker of pytest: it is on this machine, and comes back at once
+COORD_DOORBELL_S = 30.0  # for a worker to be told where to meet: the first one has it started
 COORD_RUN_KEEP_S = 12 * 3600.0  # a run that nobody used for so long is forgotten
 COORD_RUN_NOTE_S = 60.0  # the last use is stored this exactly, not at every request
 
 assert COORD_TOPIC_BYTES_MAX * 2 < COORD_OUTBOX_BYTES_MAX, "a replay must fit into an outbox"
 assert COORD_EVENT_BYTES_MAX < COORD_TOPIC_BYTES_MAX, "a topic keeps at least its newest event"
 assert COORD_VALUE_BYTES_MAX < COORD_FRAME_BYTES_MAX, "a value must fit into a frame"
+assert COORD_AGAIN_S * 5 < COORD_LEASE_S, "an agent must have several attempts to come back"

@@ -9,8 +9,8 @@ import pytest
 
 from lab.tests.core.coord.table import Table
 from tidelab.core.coord import barriers
-from tidelab.core.coord.answer import Done, Fault, Released, Roll, RunStory, Waiting
-from tidelab.core.coord.command import Beat, Cancel, Inspect, Join, Leave, Raise, Wait
+from tidelab.core.coord.answer import Answer, Done, Fault, Released, Roll, RunStory, Waiting
+from tidelab.core.coord.command import Abandon, Beat, Cancel, Inspect, Join, Leave, Raise, Wait
 
 
 def wait(barrier: str = "b", **more: object) -> Wait:
@@ -72,6 +72,41 @@ def test_one_agent_alone_is_not_two() -> None:
     table.ask(table.join("b"), wait(target=2))
     assert [m.id for m in table.told[a][1:]] == [1, 2]  # type: ignore[union-attr]
     assert table.last(a, Released).rank == 0
+
+
+def test_whoever_abandons_all_its_waits_gives_up_its_place() -> None:
+    table = Table()
+    a, b, c = (table.join(name) for name in "abc")
+    table.ask(b, wait(target=3))
+    for id in (1, 2):
+        table.ask(a, wait(id=id, target=3))
+    assert table.ok(a, Abandon(id=8, request=1), Done) == Done()
+    assert roll_at(table).arrived == ("b", "a"), "it still waits with the other request"
+    table.ask(a, Abandon(id=9, request=2))
+    assert roll_at(table).arrived == ("b",)
+    assert {m.error for m in table.told[a] if isinstance(m, Answer) and m.id in (1, 2)} == {
+        Fault("cancelled", "it was abandoned")
+    }
+    for peer in (a, c):
+        table.ask(peer, wait(target=3))
+    assert {table.last(peer, Released).generation for peer in (a, b, c)} == {1}
+    assert table.ok(a, Abandon(request=2), Done) == Done(), "there is nothing to abandon any more"
+
+
+def roll_at(table: Table) -> Roll:
+    (line,) = table.ok(table.connect(), Inspect(run="r"), RunStory).barriers
+    assert line.roll is not None
+    return line.roll
+
+
+def test_the_last_who_abandons_a_barrier_closes_it() -> None:
+    table = Table()
+    a = table.join("a")
+    table.ask(a, wait(id=1, target=2, timeout_s=5))
+    table.ask(a, Abandon(request=1))
+    table.pass_time(5)
+    (line,) = table.ok(a, Inspect(run="r"), RunStory).barriers
+    assert (line.decided, line.roll) == (0, None)
 
 
 def test_an_answer_that_was_lost_is_given_again_also_after_a_restart() -> None:

@@ -166,11 +166,19 @@ class Barriers:
         barrier.move(agent.name, Cursor(barrier.decided + 1, command.once, False))
         tickets.append(ticket)
         drop = functools.partial(tickets.remove, ticket)
+        ticket.step_back = functools.partial(self._step_back, barrier, meeting, agent)
         if command.poll_s is None:
             self._desk.hold(ticket, drop)
         else:
             ring = functools.partial(self._put_off, barrier, meeting, ticket)
             self._desk.hold(ticket, drop, now + command.poll_s, ring)
+
+    def _step_back(self, barrier: Barrier, meeting: Meeting, agent: Agent) -> None:
+        if not meeting.arrived[agent.name]:
+            del meeting.arrived[agent.name]
+            agent.stands.discard(barrier)
+            if not meeting.arrived:
+                self._close(barrier, meeting)
 
     def _put_off(self, barrier: Barrier, meeting: Meeting, ticket: Ticket, now: float) -> None:
         assert ticket.drop is not None, "it was held"

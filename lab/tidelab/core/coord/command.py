@@ -39,6 +39,7 @@ class Command(
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
+    omit_defaults=True,
     tag_field="do",
     tag=str.lower,
 ):
@@ -204,6 +205,12 @@ class Unwatch(Command, frozen=True, kw_only=True):
     key: Name
 
 
+class Abandon(Command, frozen=True, kw_only=True):
+    """Wait no more for the answer to a request; at a barrier the place is given up."""
+
+    request: RequestId
+
+
 class List(Command, frozen=True, kw_only=True):
     """List all runs."""
 
@@ -239,6 +246,7 @@ AnyCommand = (
     | Delete
     | Watch
     | Unwatch
+    | Abandon
     | List
     | Inspect
     | Drop

@@ -21,6 +21,7 @@ from enum import IntEnum
 from tidelab.core.coord.agent import Agent, Presence
 from tidelab.core.coord.answer import Done, Dropped, Fault, Joined, Result, Runs
 from tidelab.core.coord.command import (
+    Abandon,
     Command,
     Drop,
     Inspect,
@@ -147,6 +148,10 @@ class Coordinator:
         if waiting is None:
             return  # it was sent away, and does not know yet
         ticket = Ticket(peer, command.id)
+        if isinstance(command, Abandon):  # also when no request more may wait
+            self._desk.abandon(peer, command.request)
+            self._desk.answer(ticket, Done())
+            return
         if waiting >= COORD_REQUESTS_OPEN_MAX:
             told = f"a connection has at most {COORD_REQUESTS_OPEN_MAX} requests that wait"
             self._desk.answer(ticket, Fault("full", told))

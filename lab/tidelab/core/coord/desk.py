@@ -27,12 +27,14 @@ class Effects(NamedTuple):
 class Ticket:
     """A request that will be answered later."""
 
-    __slots__ = ("alarm", "drop", "id", "peer")
+    __slots__ = ("alarm", "drop", "id", "peer", "step_back")
 
     def __init__(self, peer: int, id: int | str | None) -> None:
         self.peer, self.id = peer, id
         self.alarm: Alarm | None = None
         self.drop: Callable[[], None] | None = None
+        self.step_back: Callable[[], None] | None = None
+        """Gives up what the request stands for, which outlives its connection."""
 
 
 class Desk:
@@ -79,6 +81,15 @@ class Desk:
         if tickets is not None:
             tickets.discard(ticket)
             self._effects.messages.append((ticket.peer, answer_of(ticket.id, result)))
+
+    def abandon(self, peer: int, id: int | str) -> None:
+        """Forget the requests of a number that wait: who asked does not wait for them any more."""
+        for ticket in [ticket for ticket in self._tickets.get(peer, ()) if ticket.id == id]:
+            assert ticket.drop is not None, "it was held"
+            ticket.drop()
+            if ticket.step_back is not None:
+                ticket.step_back()
+            self.answer(ticket, Fault("cancelled", "it was abandoned"))
 
     def push(self, peer: int, push: Push) -> None:
         """Tell a connection something that it did not ask for."""
