@@ -61,8 +61,8 @@ def serve(
 async def _serve(config: Config) -> int:
     from tidewire.engine import Engine
 
-    _allow_files(config.connections_max + limits.SPARE_FILES)
     async with Engine(config):
+        _allow_files(config.connections_max + limits.SPARE_FILES)
         # Modules and tables live as long as the process: a collection that walks them all stops
         # every client for tens of milliseconds, and finds nothing.
         gc.collect()
