@@ -59,8 +59,8 @@ class MeetingPlace:
 
     def close(self) -> None:
         """End the coordinator, if there is one."""
+        self._is_closed = True
         if self._bell is not None and self._answering is not None:
-            self._is_closed = True
             with contextlib.suppress(OSError):
                 socket.create_connection(self._bell.getsockname()).close()  # wakes `accept`
             self._answering.join()
@@ -83,6 +83,8 @@ class MeetingPlace:
         from tidelab.coordinator import Options, serve
 
         self._loop = asyncio.get_running_loop()
+        if self._is_closed:
+            return  # before there was a loop that could be told
         options = Options(host=_HOST, http_port=0)
         await serve(options, self._stop, ready=lambda address: self._url.set_result(address.url))
 

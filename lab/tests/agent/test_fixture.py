@@ -143,6 +143,13 @@ def test_a_coordinator_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch
         place.close()
 
 
+def test_a_place_that_is_closed_while_it_starts_ends() -> None:
+    for _ in range(20):
+        place = MeetingPlace()
+        with socket.create_connection(("127.0.0.1", place.doorbell())):
+            place.close()
+
+
 def test_a_place_that_nobody_needed_ends() -> None:
     unused = MeetingPlace()
     doorbell = unused.doorbell()
