@@ -44,9 +44,9 @@ class MeetingPlace:
         """Return where to meet; the first call starts the coordinator."""
         with self._lock:
             if self._serving is None:
-                self._serving = threading.Thread(target=self._serve, name="coordinator")
-                self._serving.daemon = True
-                self._serving.start()
+                serving = threading.Thread(target=self._serve, name="coordinator", daemon=True)
+                serving.start()
+                self._serving = serving
         return self._url.result(COORD_DOORBELL_S)
 
     def doorbell(self) -> int:
@@ -59,17 +59,19 @@ class MeetingPlace:
 
     def close(self) -> None:
         """End the coordinator, if there is one."""
+        self._is_closed = True
         if self._bell is not None and self._answering is not None:
-            self._is_closed = True
             with contextlib.suppress(OSError):
                 socket.create_connection(self._bell.getsockname()).close()  # wakes `accept`
             self._answering.join()
             self._bell.close()
-        if self._serving is not None:
+        with self._lock:  # whoever is just starting it is done then
+            serving = self._serving
+        if serving is not None:
             with contextlib.suppress(RuntimeError):  # it has ended by itself
                 if self._loop is not None:
                     self._loop.call_soon_threadsafe(self._stop.set)
-            self._serving.join()
+            serving.join()
 
     def _serve(self) -> None:
         try:
@@ -83,6 +85,8 @@ class MeetingPlace:
         from tidelab.coordinator import Options, serve
 
         self._loop = asyncio.get_running_loop()
+        if self._is_closed:
+            raise AgentEnded("the session is over")  # before there was a loop to be told
         options = Options(host=_HOST, http_port=0)
         await serve(options, self._stop, ready=lambda address: self._url.set_result(address.url))
 

@@ -10,6 +10,8 @@ import re
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,17 @@ def test_a_coordinator_that_cannot_start_is_told(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(AgentEnded, match=f"no coordinator: .*cannot listen on .*{port}"):
             ring(place.doorbell())
         place.close()
+
+
+def test_a_place_that_is_closed_while_it_starts_ends() -> None:
+    with ThreadPoolExecutor() as pool:
+        for _ in range(20):
+            place = MeetingPlace()
+            asked = pool.submit(place.url)
+            while not any(thread.name == "coordinator" for thread in threading.enumerate()):
+                pass
+            place.close()
+            assert isinstance(asked.exception(DEADLINE_S), AgentEnded | None)
 
 
 def test_a_place_that_nobody_needed_ends() -> None:
