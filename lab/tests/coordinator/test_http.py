@@ -14,7 +14,6 @@ import pytest
 from lab.tests.coordinator.kit import DEADLINE_S, Agent, Json, call, http, running
 from tidelab import limits
 from tidelab.coordinator import Options, serve
-from tidelab.coordinator.listener import Receive, Scope, Send
 from tidelab.coordinator.v2.gate import Tokens
 from tidelab.errors import ConfigurationError
 
@@ -263,22 +262,6 @@ def test_a_port_that_is_taken_and_a_wrong_certificate_are_one_clear_line(tmp_pat
         none = Options(http_port=0, tls_certificate=tmp_path / "c", tls_key=tmp_path / "k")
         with pytest.raises(ConfigurationError, match="cannot use certificate"):
             await serve(none, asyncio.Event())
-
-    play(scene())
-
-
-def test_another_application_gets_the_other_paths() -> None:
-    async def other(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(b"content-length", b"0")]
-        await send({"type": "http.response.start", "status": 299, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
-
-    async def scene() -> None:
-        async with running(other=other) as url:
-            found = [
-                (await http(url, "GET", path))[0] for path in ("/health", "/v2x", "/v2/health")
-            ]
-            assert found == [299, 299, 200]
 
     play(scene())
 
