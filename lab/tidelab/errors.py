@@ -10,6 +10,7 @@
     ├── EngineError      the system under test does not start, or does not stop
     ├── ConfigurationError  a server of ours cannot start with these settings
     ├── StorageError     what agents share cannot be kept, or cannot be read
+    ├── UnreachableError  a coordinator is not there, or does not let us look
     └── RefusedError     an agent asks for what it cannot have
 
 A verdict is no error: a violated property is what the lab is there to find.
@@ -56,6 +57,10 @@ class ConfigurationError(LabError):
 
 class StorageError(LabError):
     """What agents share cannot be kept, or cannot be read."""
+
+
+class UnreachableError(LabError):
+    """A coordinator is not there, or does not let us look."""
 
 
 class RefusedError(LabError):

@@ -99,6 +99,23 @@ def test_a_reader_that_waits_gets_the_next_event() -> None:
     play(scene())
 
 
+def test_who_looks_is_told_what_is_newer() -> None:
+    async def scene() -> None:
+        async with running() as url, asyncio.TaskGroup() as tasks:
+            agent = await Agent.join(url, "a")
+            seen = (await call(url, "GET", "/v2/runs/r?after=0&wait_s=20"))["ok"]["version"]
+            path = f"/v2/runs/r?after={seen}&wait_s=20"
+            looking = [tasks.create_task(call(url, "GET", path)) for _ in range(3)]
+            idle = await call(url, "GET", f"/v2/runs/r?after={seen}&wait_s=0.05")
+            assert idle["ok"]["version"] == seen
+            await agent.ok("beat", doing="page 3")
+            for each in looking:
+                assert (await each)["ok"]["agents"][0]["did"] == "page 3"
+            await agent.close()
+
+    play(scene())
+
+
 def test_agents_come_beat_and_leave_and_runs_are_dropped() -> None:
     async def scene() -> None:
         async with running() as url:
@@ -173,6 +190,11 @@ def test_health_index_and_metrics() -> None:
             index = await call(url, "GET", "/v2")
             assert index["paths"]["POST /v2/runs/RUN/barriers/NAME"] == "wait"
             agent = await Agent.join(url, "a")
+            _, head, body = await http(url, "GET", "/v2/")
+            assert head["content-type"] == "text/html; charset=utf-8"
+            assert head["content-security-policy"].startswith("default-src 'none'; script-src 'sha")
+            assert b"http" not in body.replace(b"http-equiv", b""), "nothing comes from elsewhere"
+            assert (await http(url, "GET", "/v2/", Host="evil.test"))[0] == 403
             _, head, body = await http(url, "GET", "/metrics")
             assert head["content-type"].startswith("text/plain; version=0.0.4")
             assert b"\ntidelab_coordinator_agents 1\n" in body

@@ -6,7 +6,7 @@ The one rule: what is not allowed in learns nothing but why.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -14,6 +14,8 @@ from tidelab.coordinator.keeper import Keeper
 from tidelab.coordinator.listener import Receive, Scope, Send
 from tidelab.coordinator.v2.gate import Gate
 from tidelab.coordinator.v2.metrics import CONTENT_TYPE, exposition
+from tidelab.coordinator.v2.page import HEADERS as PAGE_HEADERS
+from tidelab.coordinator.v2.page import PAGE
 from tidelab.coordinator.v2.routes import ROUTES, Refusal, Request, read_request
 from tidelab.coordinator.v2.socket import serve_socket
 from tidelab.core.coord.answer import Answer, Code, Fault
@@ -22,6 +24,7 @@ from tidelab.core.coord.coordinator import Rights
 from tidelab.limits import COORD_CONNECTIONS_MAX, COORD_FRAME_BYTES_MAX, COORD_REQUEST_S
 
 SOCKET_PATH = "/v2/connect"
+PAGE_PATH = "/v2/"
 STATUS: Mapping[Code, int] = {
     "bad_request": 400,
     "unknown_command": 400,
@@ -47,7 +50,7 @@ def _path_of(place: str) -> str:
     return short.get(place, f"/v2/runs/RUN/{place}/NAME")
 
 
-_JSON = "application/json"
+_JSON = ((b"content-type", b"application/json"),)
 _STOPPING = Fault("unavailable", "the server stops: ask again in a moment")
 
 
@@ -149,10 +152,13 @@ class CoordinatorApp:
         is_get = scope["method"] in ("GET", "HEAD")
         if path == "/v2/health" and is_get and not self._is_stopping:
             await _send(send, None, b'{"status":"ok"}')
+        elif scope["path"] == PAGE_PATH and is_get and _may_load(rights):
+            await _send(send, None, PAGE, headers=PAGE_HEADERS)
         elif isinstance(rights, Fault):
             await _send(send, rights, _body_of(rights))
         elif path == "/metrics" and is_get:
-            await _send(send, None, exposition(self._keeper), content_type=CONTENT_TYPE)
+            content_type = [(b"content-type", CONTENT_TYPE.encode())]
+            await _send(send, None, exposition(self._keeper), headers=content_type)
         elif path == "/v2" and is_get:
             await _send(send, None, _INDEX)
         else:
@@ -196,6 +202,11 @@ class CoordinatorApp:
             await _send(send, error, reply.frame)
 
 
+def _may_load(rights: Rights | Fault) -> bool:
+    """Tell whether the page may be loaded: it asks for the token itself."""
+    return isinstance(rights, Rights) or rights.code == "unauthorized"
+
+
 async def _read_body(receive: Receive) -> bytes | Fault | None:
     """Read the body of a request; None when the client has gone."""
     body, is_too_large = b"", False
@@ -224,13 +235,13 @@ async def _send(
     body: bytes,
     *,
     status: int | None = None,
-    content_type: str = _JSON,
+    headers: Iterable[tuple[bytes, bytes]] = _JSON,
     kind: str = "http.response",
 ) -> None:
     """Send one whole answer."""
     status = status or (200 if error is None else STATUS[error.code])
     headers = [
-        (b"content-type", content_type.encode()),
+        *headers,
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
