@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measure import HERE, ROOT, has_uvloop, tell
 
-NAMES = ("wal", "fanout", "latency", "mount", "snapshot", "shapes", "oracle")
+NAMES = ("wal", "fanout", "latency", "mount", "snapshot", "shapes", "oracle", "agents")
 
 
 def main() -> int:

@@ -284,7 +284,7 @@ def test_tokens_come_from_the_environment_and_a_file(tmp_path: Path) -> None:
     ):
         url = start["v2_url"].replace("0.0.0.0", "127.0.0.1")
         for token in (f"{SECRET}2", f"{SECRET}-admin"):
-            assert ask(f"{url}/runs", token=token) == {"ok": {"runs": []}}
+            assert ask(f"{url}/runs", token=token)["ok"]["runs"] == []
         for method, token, code in (("GET", "", 401), ("PUT", SECRET, 403)):
             with pytest.raises(urllib.error.HTTPError) as refused:
                 ask(f"{url}/runs/r/keys/k", method, token, b"1")

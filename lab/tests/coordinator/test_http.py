@@ -198,6 +198,20 @@ def test_health_index_and_metrics() -> None:
             _, head, body = await http(url, "GET", "/metrics")
             assert head["content-type"].startswith("text/plain; version=0.0.4")
             assert b"\ntidelab_coordinator_agents 1\n" in body
+            await agent.ok("wait", barrier="b", target=1)
+            await agent.ask("wait", barrier="b", target=2, timeout_s=0.01)
+            await agent.ask("wait", barrier="b", target=0)
+            await agent.send("wait", barrier="b", target=2)
+            await agent.ok("beat")
+            assert (await call(url, "GET", "/v2/nothing"))["status"] == 404
+            text = (await http(url, "GET", "/metrics"))[2].decode()
+            for line in (
+                "runs 1", "barriers_waiting 1", 'meetings_ended_total{how="released"} 1',
+                'meetings_ended_total{how="timeout"} 1', 'refused_total{code="bad_request"} 1',
+                'refused_total{code="not_found"} 1', 'refused_total{code="timeout"} 1',
+                "messages_total 5",
+            ):  # fmt: skip
+                assert f"\ntidelab_coordinator_{line}\n" in text, text
             await agent.close()
 
     play(scene())

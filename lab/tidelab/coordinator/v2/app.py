@@ -126,7 +126,7 @@ class CoordinatorApp:
                 await serve_socket(self._keeper, rights, receive, send)
             else:
                 await receive()
-                await _send(send, refusal, _body_of(refusal), kind="websocket.http.response")
+                await _send(send, refusal, self._refuse(refusal), kind="websocket.http.response")
             return
         await self._serve_request(scope, rights, receive, send)
 
@@ -134,7 +134,12 @@ class CoordinatorApp:
         """Answer all that wait by HTTP, and whoever comes from now on, that the server stops."""
         self._is_stopping = True
         for reply in self._replies:
-            reply.put(_body_of(_STOPPING))
+            reply.put(self._refuse(_STOPPING))
+
+    def _refuse(self, fault: Fault) -> bytes:
+        """Count a refusal, and write it."""
+        self._keeper.refused[fault.code] += 1
+        return encode(Answer(error=fault))
 
     def _refuse_socket(self, path: str, rights: Rights | Fault) -> Fault | None:
         if isinstance(rights, Fault):
@@ -155,7 +160,7 @@ class CoordinatorApp:
         elif scope["path"] == PAGE_PATH and is_get and _may_load(rights):
             await _send(send, None, PAGE, headers=PAGE_HEADERS)
         elif isinstance(rights, Fault):
-            await _send(send, rights, _body_of(rights))
+            await _send(send, rights, self._refuse(rights))
         elif path == "/metrics" and is_get:
             content_type = [(b"content-type", CONTENT_TYPE.encode())]
             await _send(send, None, exposition(self._keeper), headers=content_type)
@@ -178,9 +183,9 @@ class CoordinatorApp:
             raw_path = scope.get("raw_path") or scope["path"].encode()
             request = read_request(scope["method"], raw_path, scope["query_string"], body)
         if isinstance(request, Refusal):
-            await _send(send, request.fault, _body_of(request.fault), status=request.status)
+            await _send(send, request.fault, self._refuse(request.fault), status=request.status)
         elif isinstance(request, Fault):
-            await _send(send, request, _body_of(request))
+            await _send(send, request, self._refuse(request))
         else:
             await self._answer(request, rights, receive, send)
 
@@ -188,7 +193,7 @@ class CoordinatorApp:
         reply = Reply()
         peer = self._keeper.visit(rights, reply, request.run, request.agent)
         if isinstance(peer, Fault):
-            await _send(send, peer, _body_of(peer))
+            await _send(send, peer, self._refuse(peer))
             return
         self._replies.add(reply)
         try:
@@ -252,7 +257,3 @@ async def _send(
         headers.append((b"retry-after", b"1"))
     await send({"type": f"{kind}.start", "status": status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body})
-
-
-def _body_of(fault: Fault) -> bytes:
-    return encode(Answer(error=fault))

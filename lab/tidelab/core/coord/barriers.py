@@ -215,6 +215,7 @@ class Barriers:
         generation = barrier.decided + 1
         outcome = Outcome(generation, start_at_ms, tuple(arrived), onces, untold, fault)
         forgotten, agents = barrier.end(outcome)
+        self._desk.ended["released" if fault is None else fault.code] += 1
         self._write("outcome", barrier.name, generation, msgspec.json.encode(outcome))
         if forgotten > 0:
             self._write("outcome", barrier.name, forgotten, None)

@@ -282,8 +282,13 @@ class Coordinator:
             "runs": len(self._runs),
             "connections": sum(not peer.is_visit for peer in self._peers.values()),
             "agents": sum(run.agents.count(Presence.PRESENT) for run in self._runs.values()),
+            "barriers_waiting": sum(run.barriers.waiting for run in self._runs.values()),
             "alarms": len(self._desk.alarms),
         }
+
+    def ended(self) -> dict[str, int]:
+        """Count the meetings that have ended since the start, by how they ended."""
+        return dict(self._desk.ended)
 
 
 def _forbid(peer: _Peer, command: Command) -> Fault | None:
