@@ -43,14 +43,14 @@ test: $(READY) ## all tests but those of the browser; each core must be covered 
 	$(BIN)/coverage run --source=tidelab.core -m pytest lab/tests/core
 	$(BIN)/coverage report --fail-under=100
 	$(BIN)/python -m pytest engine/tests lab/tests --ignore=engine/tests/core --ignore=lab/tests/core \
-		--ignore=engine/tests/e2e -n 2
+		--ignore=engine/tests/e2e --ignore=lab/tests/e2e -n 2
 	$(BIN)/tidelab selftest --runs 100
 
-e2e: $(READY) ## the page in a real browser; installs Chromium when root
+e2e: $(READY) ## the pages in a real browser; installs Chromium when root
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 \
 		&& { apt-get update -qq; DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium >/dev/null; } \
 		|| { echo "Chromium is needed: apt-get install chromium"; exit 1; }; }
-	$(BIN)/python -m pytest engine/tests/e2e
+	$(BIN)/python -m pytest engine/tests/e2e lab/tests/e2e
 
 bench: $(READY) ## all benchmarks, or ONLY=fanout
 	$(BIN)/python benchmarks/run.py $(ONLY)

@@ -32,6 +32,7 @@ NAMES = (
     "bigtxn",
     "restart",
     "oracle",
+    "agents",
 )
 
 

@@ -10,6 +10,7 @@
     ├── EngineError      the system under test does not start, or does not stop
     ├── ConfigurationError  a server of ours cannot start with these settings
     ├── StorageError     what agents share cannot be kept, or cannot be read
+    ├── UnreachableError  a coordinator is not there, or does not let us look
     ├── RefusedError     an agent asks for what it cannot have
     └── AgentError       what an agent asked for did not happen
         ├── AgentEnded      ... because it is over: replaced, dropped, closed, or nobody answers
@@ -64,6 +65,10 @@ class ConfigurationError(LabError):
 
 class StorageError(LabError):
     """What agents share cannot be kept, or cannot be read."""
+
+
+class UnreachableError(LabError):
+    """A coordinator is not there, or does not let us look."""
 
 
 class RefusedError(LabError):

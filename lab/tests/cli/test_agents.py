@@ -9,17 +9,21 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tidelab.cli.app import app
@@ -44,14 +48,18 @@ def sqlite(folder: Path) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def serving(
+    folder: Path, *arguments: str, **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """Start the command; give the process and its first line. It is killed at the end."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tidelab", "agents", "serve", "-c", str(folder), "--json"],
+        [sys.executable, "-m", "tidelab", "agents", "serve", "--json", *arguments]
+        + ["-c", str(folder)] * (folder / "configuration.json").exists(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
     )
     try:
         assert process.stdout is not None
@@ -151,7 +159,7 @@ def test_a_host_that_is_not_ours_is_one_line(tmp_path: Path, host: str) -> None:
     names = {"username": "a", "password": "b"}
     result = run("-c", configure(tmp_path, host=host, sync_client=names))
     assert result.exit_code == 2
-    assert re.fullmatch(f"tidelab: cannot listen on {host}:0: .+\n", result.stderr)
+    assert re.search(f"^tidelab: cannot listen on {host}:0: .+\n$", result.stderr, re.MULTILINE)
 
 
 def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
@@ -209,3 +217,158 @@ def test_what_the_documentation_shows_is_so(tmp_path: Path) -> None:
     deed = meetings.receive(meetings.register(1), b'{"command":"reed_data"}', 0)
     assert isinstance(deed, Tell)
     assert deed.text.decode() == told.strip()
+
+
+# --- /v2 beside it ---
+
+ANY_PORTS = ("--http-port", "0", "--ws-port", "0")
+SECRET = "0123456789abcdef"
+
+
+def ask(url: str, method: str = "GET", token: str = "", data: bytes | None = None) -> Any:
+    request = urllib.request.Request(url, data, {"Authorization": f"Bearer {token}"}, method=method)
+    with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
+        return json.loads(answer.read())
+
+
+def test_without_a_configuration_it_starts_with_defaults_and_says_so(tmp_path: Path) -> None:
+    with serving(tmp_path, *ANY_PORTS) as (process, start):
+        base = start["http_url"]
+        assert start == {
+            "http_url": base, "pid": process.pid, "v2_url": f"{base}/v2", "store": "memory",
+            "connect_url": f"{base.replace('http', 'ws')}/v2/connect", "page_url": f"{base}/v2/",
+            "ws_url": start["ws_url"], "storage": "memory",
+        }  # fmt: skip
+        assert base.startswith("http://127.0.0.1:")
+        assert ask(f"{start['v2_url']}/health") == {"status": "ok"}
+        assert call(f"{base}/tests/1", POSTED) == POSTED
+        process.terminate()
+        _, err = process.communicate(timeout=DEADLINE_S)
+    assert err == "tidelab: there is no config/configuration.json: defaults are used\n"
+    assert list(tmp_path.iterdir()) == [], "nothing is left in the folder"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_who_waits_is_told_that_it_stops(tmp_path: Path, number: int, code: int) -> None:
+    with serving(tmp_path, *ANY_PORTS, "--no-testsync") as (process, start):
+        assert "ws_url" not in start
+        with connect(start["connect_url"], proxy=None) as agent:
+            agent.send('{"id":1,"do":"join","run":"r","agent":"a"}')
+            agent.send('{"id":2,"do":"wait","barrier":"b","target":2}')
+            agent.send('{"id":3,"do":"raise","signal":"s"}')
+            told = [json.loads(agent.recv(DEADLINE_S)) for _ in range(2)]
+            assert [each["id"] for each in told] == [1, 3]
+            process.send_signal(number)
+            assert process.wait(DEADLINE_S) == code
+            with pytest.raises(ConnectionClosed):
+                agent.recv(DEADLINE_S)
+            assert agent.close_code == 1012
+
+
+def test_a_store_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
+    arguments = (*ANY_PORTS, "--store", str(tmp_path / "v2.db"))
+    with serving(tmp_path, *arguments) as (process, start):
+        assert start["store"] == str(tmp_path / "v2.db")
+        ask(f"{start['v2_url']}/runs/r/keys/k", "PUT", data=b"[1]")
+        process.kill()
+    with serving(tmp_path, *arguments) as (_, start):
+        assert ask(f"{start['v2_url']}/runs/r/keys/k")["ok"]["value"] == [1]
+
+
+def test_tokens_come_from_the_environment_and_a_file(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text(f"# ours\nadmin {SECRET}-admin # and no other\n\n")
+    arguments = (*ANY_PORTS, "--tokens", str(tmp_path / "tokens"), "--host", "0.0.0.0")
+    with serving(tmp_path, *arguments, TIDELAB_OBSERVER_TOKENS=f"{SECRET} {SECRET}2") as (
+        process,
+        start,
+    ):
+        url = start["v2_url"].replace("0.0.0.0", "127.0.0.1")
+        for token in (f"{SECRET}2", f"{SECRET}-admin"):
+            assert ask(f"{url}/runs", token=token)["ok"]["runs"] == []
+        for method, token, code in (("GET", "", 401), ("PUT", SECRET, 403)):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                ask(f"{url}/runs/r/keys/k", method, token, b"1")
+            assert refused.value.code == code
+            refused.value.close()
+        process.terminate()
+        assert SECRET not in "".join(process.communicate(timeout=DEADLINE_S))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("king 0123456789abcdef", "tokens T, line 1: write a role and a token; roles: observer, "),
+        ("admin", "tokens T, line 1: write a role and a token"),
+        ("admin short", "a token of the role admin has fewer than 16 characters"),
+        (None, "tokens T cannot be read: No such file or directory"),
+    ],
+)
+def test_tokens_that_cannot_be_meant_are_one_line(
+    tmp_path: Path, line: str | None, words: str
+) -> None:
+    path = tmp_path / "tokens"
+    if line is not None:
+        path.write_text(line)
+    result = run("-c", configure(tmp_path), "--tokens", path)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("tidelab: " + words.replace(" T", f" {path}"))
+    assert "0123456789" not in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_old_configuration_for_a_network_serves_old_clients_only(tmp_path: Path) -> None:
+    names = {"username": "a", "password": "b"}
+    folder = configure(tmp_path, host="0.0.0.0", sync_client=names)
+    with serving(folder) as (process, start):
+        assert "v2_url" not in start
+        process.terminate()
+        _, err = process.communicate(timeout=DEADLINE_S)
+    assert err == (
+        "tidelab: warning: /v2 is not served: to listen on 0.0.0.0 it needs tokens, see --help\n"
+    )
+    alone = run("-c", folder, "--no-testsync")
+    assert (alone.exit_code, alone.stderr) == (
+        2, "tidelab: to listen on 0.0.0.0 at least one token is needed\n",
+    )  # fmt: skip
+
+
+def test_what_v2_cannot_use_is_one_line(tmp_path: Path) -> None:
+    folder = configure(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        used = run("-c", folder, "--http-port", str(port))
+        assert (
+            used.stderr == f"tidelab: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+        )
+    (tmp_path / "c.pem").write_text("no certificate")
+    for arguments, words in (
+        (
+            ("--store", tmp_path / "nowhere" / "v2.db"),
+            "give a file in a folder that can be written",
+        ),
+        (("--store", tmp_path), "unable to open database file"),
+        (("--tls-key", tmp_path / "k.pem"), "TLS needs both, a certificate and its key"),
+        (
+            ("--tls-certificate", tmp_path / "c.pem", "--tls-key", tmp_path / "k.pem"),
+            "cannot use certificate",
+        ),
+    ):
+        result = run("-c", folder, *arguments)
+        assert result.exit_code == 2
+        assert words in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_disk_that_fails_ends_it_with_one_line(tmp_path: Path) -> None:
+    """What cannot be kept is not answered: the file is made unusable while agents are there."""
+    path = tmp_path / "v2.db"
+    with serving(tmp_path, *ANY_PORTS, "--no-testsync", "--store", str(path)) as (process, start):
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (path.stat().st_size, -1))
+        large = b'"' + b"x" * 100_000 + b'"'
+        with pytest.raises((urllib.error.URLError, ConnectionError, HTTPException)) as broken:
+            ask(f"{start['v2_url']}/runs/r/keys/k", "PUT", data=large)
+        assert not isinstance(broken.value, urllib.error.HTTPError)
+        _, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 2
+    assert err.splitlines()[-1].startswith(f"tidelab: storage {path}: ")
+    assert "Traceback" not in err

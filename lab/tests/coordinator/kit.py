@@ -14,31 +14,31 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from tidelab.coordinator import Options, serve
-from tidelab.coordinator.listener import App
-from tidelab.coordinator.serve import Address
+from tidelab.coordinator import Address, Options, serve
 
 DEADLINE_S = 30.0
 Json = dict[str, Any]
 
 
 @asynccontextmanager
-async def running(options: Options | None = None, other: App | None = None) -> AsyncIterator[str]:
-    """Serve in this loop; yield the URL."""
+async def serving(options: Options) -> AsyncIterator[Address]:
+    """Serve in this loop; yield where."""
     stop, address = asyncio.Event(), asyncio.get_running_loop().create_future()
-
-    def ready(found: Address) -> None:
-        address.set_result(found.url)
-
-    options = options or Options(http_port=0)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(serve(options, stop, ready=ready, other=other))
+        tasks.create_task(serve(options, stop, ready=address.set_result))
         async with asyncio.timeout(DEADLINE_S):
-            url = await address
+            found: Address = await address
         try:
-            yield url
+            yield found
         finally:
             stop.set()
+
+
+@asynccontextmanager
+async def running(options: Options | None = None) -> AsyncIterator[str]:
+    """Serve `/v2` in this loop; yield the URL."""
+    async with serving(options or Options(http_port=0)) as address:
+        yield address.url
 
 
 class Process:

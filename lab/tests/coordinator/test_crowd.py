@@ -60,18 +60,19 @@ def test_five_hundred_agents_meet_again_and_again() -> None:
     async def scene() -> None:
         async with process() as server:
             agents = await gathered(server.url, 500)
-            for _ in range(10 if EFFORT == 1 else 100):
+            for _ in range(min(100, 10 * EFFORT)):
                 await meet(agents, "round", 500)
             await all_answer(agents)
 
     asyncio.run(scene())
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_five_thousand_agents_meet_in_one_barrier() -> None:
     async def scene() -> None:
         async with process() as server:
-            agents = await gathered(server.url, 5_000)
+            agents = await gathered(server.url, min(5_000, 500 * EFFORT))
             await meet(agents, "all", 500)
             await all_answer(agents)
 
@@ -79,22 +80,23 @@ def test_five_thousand_agents_meet_in_one_barrier() -> None:
     asyncio.run(scene())
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_agents_that_act_the_moment_they_are_released() -> None:
     async def scene() -> None:
         async with process() as server:
-            agents = await gathered(server.url, 8)
+            agents, rounds = await gathered(server.url, 8), min(1_000, 100 * EFFORT)
             async with asyncio.TaskGroup() as tasks:
                 for agent in agents:
-                    tasks.create_task(act(agent, len(agents)))
-            count = await agents[0].ok("await", signal="acted", count=1_000 * len(agents))
-            assert count["count"] == 1_000 * len(agents)
+                    tasks.create_task(act(agent, len(agents), rounds))
+            told = await agents[0].ok("await", signal="acted", count=rounds * len(agents))
+            assert told["count"] == rounds * len(agents)
 
     asyncio.run(scene())
 
 
-async def act(agent: Agent, count: int) -> None:
-    for generation in range(1, 1_001):
+async def act(agent: Agent, count: int, rounds: int) -> None:
+    for generation in range(1, rounds + 1):
         released = await agent.ok("wait", barrier="b", target=count, lead_ms=0)
         assert released["generation"] == generation
         await agent.ok("raise", signal="acted")

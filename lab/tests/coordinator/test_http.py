@@ -14,7 +14,6 @@ import pytest
 from lab.tests.coordinator.kit import DEADLINE_S, Agent, Json, call, http, running
 from tidelab import limits
 from tidelab.coordinator import Options, serve
-from tidelab.coordinator.listener import Receive, Scope, Send
 from tidelab.coordinator.v2.gate import Tokens
 from tidelab.errors import ConfigurationError
 
@@ -100,6 +99,23 @@ def test_a_reader_that_waits_gets_the_next_event() -> None:
     play(scene())
 
 
+def test_who_looks_is_told_what_is_newer() -> None:
+    async def scene() -> None:
+        async with running() as url, asyncio.TaskGroup() as tasks:
+            agent = await Agent.join(url, "a")
+            seen = (await call(url, "GET", "/v2/runs/r?after=0&wait_s=20"))["ok"]["version"]
+            path = f"/v2/runs/r?after={seen}&wait_s=20"
+            looking = [tasks.create_task(call(url, "GET", path)) for _ in range(3)]
+            idle = await call(url, "GET", f"/v2/runs/r?after={seen}&wait_s=0.05")
+            assert idle["ok"]["version"] == seen
+            await agent.ok("beat", doing="page 3")
+            for each in looking:
+                assert (await each)["ok"]["agents"][0]["did"] == "page 3"
+            await agent.close()
+
+    play(scene())
+
+
 def test_agents_come_beat_and_leave_and_runs_are_dropped() -> None:
     async def scene() -> None:
         async with running() as url:
@@ -174,9 +190,28 @@ def test_health_index_and_metrics() -> None:
             index = await call(url, "GET", "/v2")
             assert index["paths"]["POST /v2/runs/RUN/barriers/NAME"] == "wait"
             agent = await Agent.join(url, "a")
+            _, head, body = await http(url, "GET", "/v2/")
+            assert head["content-type"] == "text/html; charset=utf-8"
+            assert head["content-security-policy"].startswith("default-src 'none'; script-src 'sha")
+            assert b"http" not in body.replace(b"http-equiv", b""), "nothing comes from elsewhere"
+            assert (await http(url, "GET", "/v2/", Host="evil.test"))[0] == 403
             _, head, body = await http(url, "GET", "/metrics")
             assert head["content-type"].startswith("text/plain; version=0.0.4")
             assert b"\ntidelab_coordinator_agents 1\n" in body
+            await agent.ok("wait", barrier="b", target=1)
+            await agent.ask("wait", barrier="b", target=2, timeout_s=0.01)
+            await agent.ask("wait", barrier="b", target=0)
+            await agent.send("wait", barrier="b", target=2)
+            await agent.ok("beat")
+            assert (await call(url, "GET", "/v2/nothing"))["status"] == 404
+            text = (await http(url, "GET", "/metrics"))[2].decode()
+            for line in (
+                "runs 1", "barriers_waiting 1", 'meetings_ended_total{how="released"} 1',
+                'meetings_ended_total{how="timeout"} 1', 'refused_total{code="bad_request"} 1',
+                'refused_total{code="not_found"} 1', 'refused_total{code="timeout"} 1',
+                "messages_total 5",
+            ):  # fmt: skip
+                assert f"\ntidelab_coordinator_{line}\n" in text, text
             await agent.close()
 
     play(scene())
@@ -263,22 +298,6 @@ def test_a_port_that_is_taken_and_a_wrong_certificate_are_one_clear_line(tmp_pat
         none = Options(http_port=0, tls_certificate=tmp_path / "c", tls_key=tmp_path / "k")
         with pytest.raises(ConfigurationError, match="cannot use certificate"):
             await serve(none, asyncio.Event())
-
-    play(scene())
-
-
-def test_another_application_gets_the_other_paths() -> None:
-    async def other(scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(b"content-length", b"0")]
-        await send({"type": "http.response.start", "status": 299, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
-
-    async def scene() -> None:
-        async with running(other=other) as url:
-            found = [
-                (await http(url, "GET", path))[0] for path in ("/health", "/v2x", "/v2/health")
-            ]
-            assert found == [299, 299, 200]
 
     play(scene())
 

@@ -15,8 +15,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from lab.tests.coordinator.kit import DEADLINE_S, Agent, Json, call, http, running
-from tidelab.coordinator import Options, listener, outbox
+from lab.tests.coordinator.kit import DEADLINE_S, Agent, Json, call, http, running, serving
+from tidelab.coordinator import OldClients, Options, listener, outbox
 from tidelab.coordinator.v2 import app
 from tidelab.coordinator.v2.gate import Tokens
 
@@ -262,7 +262,7 @@ def test_who_has_no_token_no_path_or_no_room_gets_no_socket(
     play(scene())
 
 
-def test_over_tls(tmp_path: Path) -> None:
+def test_both_protocols_over_tls(tmp_path: Path) -> None:
     certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
@@ -273,14 +273,22 @@ def test_over_tls(tmp_path: Path) -> None:
     async def scene() -> None:
         import ssl
 
-        options = Options(http_port=0, tls_certificate=certificate, tls_key=key)
+        options = Options(
+            http_port=0,
+            tls_certificate=certificate,
+            tls_key=key,
+            old_clients=OldClients(ws_port=0),
+        )
         trust = ssl.create_default_context(cafile=str(certificate))
         trust.check_hostname = False
-        async with running(options) as url:
-            assert url.startswith("https://")
-            async with connect(f"wss{url[5:]}/v2/connect", ssl=trust, proxy=None) as socket:
+        async with serving(options) as at:
+            assert at.url.startswith("https://")
+            async with connect(f"wss{at.url[5:]}/v2/connect", ssl=trust, proxy=None) as socket:
                 await socket.send('{"do":"list"}')
-                assert json.loads(await socket.recv()) == {"ok": {"runs": []}}
+                assert json.loads(await socket.recv())["ok"]["runs"] == []
+            async with connect(f"{at.ws_url}/register/1", ssl=trust, proxy=None) as socket:
+                await socket.send('{"command":"get_connection_count"}')
+                assert json.loads(await socket.recv())["content"] == {"count": 1}
 
     play(scene())
 

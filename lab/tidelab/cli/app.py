@@ -9,7 +9,7 @@ from typing import ParamSpec
 import typer
 
 from tidelab import __version__
-from tidelab.cli import agents, outcome
+from tidelab.cli import agents, outcome, watch
 from tidelab.cli.check import check
 from tidelab.cli.doctor import doctor
 from tidelab.cli.run import run
@@ -53,6 +53,7 @@ agents_app = typer.Typer(
     help="Where agents of a test share data and wait for each other.", no_args_is_help=True
 )
 agents_app.command()(exiting(agents.serve))
+agents_app.command()(exiting(watch.watch))
 app.add_typer(agents_app, name="agents")
 
 

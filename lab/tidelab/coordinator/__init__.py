@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tidelab.coordinator.serve import Options, serve
+from tidelab.coordinator.serve import Address, OldClients, Options, serve
 
-__all__ = ["Options", "serve"]
+__all__ = ["Address", "OldClients", "Options", "serve"]

@@ -16,6 +16,7 @@ import contextlib
 import itertools
 import math
 import time
+from collections import Counter
 from typing import Protocol
 
 from tidelab.coordinator.storage.storage import Storage
@@ -49,6 +50,8 @@ class Keeper:
         self.commands = self.commits = self.writes = self.messages = 0
         """Counted since the start, for the metrics."""
         self.commit_s = 0.0
+        self.refused: Counter[str] = Counter()
+        """Requests that were answered with an error, by its code; counted here and at the gate."""
         self._storage = storage
         self._lines: dict[int, Line] = {}
         self._numbers = itertools.count(1)
@@ -176,6 +179,8 @@ class Keeper:
             if (line := self._lines.get(peer)) is not None:
                 line.put(frame)
                 self.messages += 1
+                if isinstance(message, Answer) and message.error is not None:
+                    self.refused[message.error.code] += 1
         for peer in turn.closes:
             if (line := self._lines.get(peer)) is not None:
                 line.close(4001, "sent away")

@@ -1,17 +1,23 @@
-"""The one port: uvicorn for HTTP and WebSocket, and sockets that are gone when we say so."""
+"""One port: uvicorn for HTTP, and what stands beside it for WebSockets.
+
+The rule: whoever connects gets a stated time for a request and for reading the answer, and is gone
+when we say so. uvicorn alone would wait for ever.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from tidelab.core.coord.testsync.limits import ANSWER_S, CONNECTIONS_MAX, REQUEST_S
 from tidelab.errors import ConfigurationError
 from tidelab.limits import (
     COORD_CLOSE_S,
@@ -19,12 +25,20 @@ from tidelab.limits import (
     COORD_FRAME_BYTES_MAX,
     COORD_PING_S,
     COORD_PONG_S,
+    COORD_SWEEP_S,
 )
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Tls(NamedTuple):
+    """What a port needs to speak TLS."""
+
+    certificate: Path
+    key: Path
 
 
 class Socket(WebSocketsSansIOProtocol):
@@ -50,12 +64,18 @@ class Listener(uvicorn.Server):
     """A uvicorn server whose signals are the caller's business."""
 
     def __init__(
-        self, app: App, host: str, port: int, certificate: Path | None, key: Path | None
+        self,
+        listening: socket.socket,
+        app: App,
+        tls: Tls | None = None,
+        *,
+        websocket: Callable[..., asyncio.Protocol] = Socket,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 cast("Any", app),  # uvicorn's types of scopes are closed, ours are mappings
-                ws=Socket,
+                http="h11",  # written in Python, and the only one that bounds a request's head
+                ws=cast("Any", websocket),  # uvicorn wants a class, but only ever calls it
                 ws_max_size=COORD_FRAME_BYTES_MAX,
                 ws_ping_interval=COORD_PING_S,
                 ws_ping_timeout=COORD_PONG_S,
@@ -63,30 +83,68 @@ class Listener(uvicorn.Server):
                 proxy_headers=False,  # nobody's word about addresses is taken
                 lifespan="off",
                 log_config=None,
-                access_log=False,
+                access_log=False,  # it would write query strings down, and with them passwords
                 server_header=False,
+                limit_concurrency=CONNECTIONS_MAX,
+                timeout_keep_alive=int(REQUEST_S),
                 timeout_graceful_shutdown=int(COORD_DRAIN_S),
-                ssl_certfile=certificate,
-                ssl_keyfile=key,
+                ssl_certfile=tls.certificate if tls else None,
+                ssl_keyfile=tls.key if tls else None,
             )
         )
         try:
             self.config.load()
         except OSError as error:  # an ssl.SSLError is one, too
-            raise ConfigurationError(f"cannot use certificate {certificate}: {error}") from error
-        self._socket = _bind(host, port)
-        self.port: int = self._socket.getsockname()[1]
-        """The port that is listened on."""
+            assert tls is not None, "nothing else is read from a file"
+            told = f"cannot use certificate {tls.certificate} with key {tls.key}"
+            raise ConfigurationError(f"{told}: {error}") from error
+        # What strangers send is no concern of the operator's; what breaks down is.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+        self._socket = listening
+        self._stopped = asyncio.Event()
+        self._quiet: dict[object, tuple[object, float]] = {}
+
+    def stop(self) -> None:
+        """Let `run_until_stopped` return."""
+        self.should_exit = True
+        self._stopped.set()
 
     async def run_until_stopped(self) -> None:
-        """Serve until `should_exit` is set, then close all sockets with 1012."""
+        """Serve until `stop`, then tell all connections and close them."""
         try:
             await self.serve(sockets=[self._socket])
         finally:
-            self._socket.close()
+            for accepting in getattr(self, "servers", ()):  # still there after a cancellation
+                accepting.close()
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
             await asyncio.sleep(0)  # the loop may end now: let them be gone before
+
+    async def main_loop(self) -> None:
+        """Look around until `stop`, which uvicorn's own loop would notice a moment later."""
+        counter = 0
+        while not await self.on_tick(counter):
+            counter += 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(COORD_SWEEP_S):
+                    await self._stopped.wait()
+            self._sweep(asyncio.get_running_loop().time())
+
+    def _sweep(self, now: float) -> None:
+        """Cut connections that are silent between requests, or do not read their answer."""
+        quiet: dict[object, tuple[object, float]] = {}
+        for connection in cast("set[Any]", self.server_state.connections):
+            if not hasattr(connection, "cycle"):
+                continue  # a WebSocket: it has no requests
+            cycle = connection.cycle
+            if cycle is not None and not cycle.response_complete:
+                continue
+            before, since = self._quiet.get(connection, (None, now))
+            quiet[connection] = (cycle, since if before is cycle else now)
+            is_unread = connection.transport.get_write_buffer_size() > 0
+            if now >= quiet[connection][1] + (ANSWER_S if is_unread else REQUEST_S):
+                connection.transport.abort()
+        self._quiet = quiet
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -94,9 +152,11 @@ class Listener(uvicorn.Server):
         yield
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """Listen on a port; raises ConfigurationError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named, the protocol makes asyncio switch Nagle's algorithm off, which would hold small frames.
+    # asyncio switches Nagle's algorithm off only where the protocol is named: without it a small
+    # frame would wait for the acknowledgement of the one before.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -20,6 +20,7 @@ from lab.tests.coordinator.testsync.wire import (
     CLOSE,
     COUNT,
     READ,
+    Addresses,
     agent,
     ask,
     basic,
@@ -34,7 +35,7 @@ from lab.tests.coordinator.testsync.wire import (
     shake_hands,
     wait,
 )
-from tidelab.coordinator.testsync.server import Addresses, now_ms
+from tidelab.coordinator.testsync.desk import now_ms
 from tidelab.coordinator.testsync.storage import MemoryStorage
 from tidelab.core.coord.testsync import meetings
 from tidelab.core.coord.testsync.limits import SHARED_BYTES_MAX, START_DELAY_MS

@@ -8,13 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from websockets.asyncio.client import connect
 
 from engine.tests.integration.loop import on_loop
 from lab.tests.coordinator.testsync.wire import (
@@ -29,7 +26,8 @@ from lab.tests.coordinator.testsync.wire import (
     send_raw,
     server,
 )
-from tidelab.coordinator.testsync import app, listener
+from tidelab.coordinator import listener
+from tidelab.coordinator.testsync import app
 from tidelab.coordinator.testsync import storage as storage_module
 from tidelab.core.coord.testsync.limits import SHARED_BYTES_MAX
 
@@ -153,41 +151,20 @@ async def test_a_database_that_is_locked_is_told_and_nobody_else_waits(
         assert (await request(at.http_url, "POST", "/tests/1", OURS, b"x")).status == 200
 
 
-# --- another application beside ours ---
-
-Message = Mapping[str, Any]
-
-
-async def modern(
-    scope: Message,
-    receive: Callable[[], Awaitable[Message]],
-    send: Callable[[dict[str, Any]], Awaitable[None]],
-) -> None:
-    await receive()
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.accept"})
-        await send({"type": "websocket.send", "text": scope["path"]})
-        await send({"type": "websocket.close"})
-    else:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": scope["path"].encode()})
-
-
 @on_loop
-async def test_another_application_has_all_below_its_prefix() -> None:
-    async with server(v2=modern) as at:
-        for path in ("/v2", "/v2/x"):
-            assert (await request(at.http_url, "GET", path)).body == path.encode()
-            url = at.http_url.replace("http", "ws") + path
-            async with connect(url, proxy=None) as client:
-                assert await client.recv() == path
-        assert (await request(at.http_url, "GET", "/v20")).status == 404
-        assert (await request(at.http_url, "GET", "/health")).status == 200
-        refused = await request(at.http_url, "GET", "/tests/1", {**HANDSHAKE, **OURS})
-        assert refused.status == 403
-
-
-@on_loop
-async def test_without_another_application_there_is_nothing() -> None:
+async def test_the_other_protocol_has_all_below_its_prefix() -> None:
     async with server() as at:
-        assert (await request(at.http_url, "GET", "/v2")).status == 404
+        assert (await request(at.http_url, "GET", "/v20")).status == 404
+        assert (await request(at.http_url, "GET", "/health")).body == b'{"status":"ok"}'
+        ours = {"Host": "localhost"}
+        for path in ("/v2", "/v2/health", "/metrics"):
+            assert (await request(at.http_url, "GET", path, ours)).status == 200
+        refused = await request(at.http_url, "GET", "/tests/1", {**HANDSHAKE, **OURS})
+        assert refused.status == 403, "sockets of agents have a port of their own"
+
+
+@on_loop
+async def test_alone_it_is_what_it_was() -> None:
+    async with server(has_v2=False, host="0.0.0.0") as at:
+        for path in ("/v2", "/v2/health", "/metrics"):
+            assert (await request(at.http_url, "GET", path)).body == b"404 page not found\n"

@@ -18,13 +18,14 @@ from websockets.asyncio.client import ClientConnection
 from engine.tests.integration.loop import on_loop
 from lab.tests.coordinator.testsync.wire import (
     HANDSHAKE,
+    Addresses,
     agent,
     basic,
     receive,
     request,
     server,
 )
-from tidelab.coordinator.testsync.server import Addresses, now_ms
+from tidelab.coordinator.testsync.desk import now_ms
 from tidelab.core.coord.testsync.limits import START_DELAY_MS
 
 HERE = Path(__file__).parent

@@ -15,9 +15,8 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import Frame, Opcode
 
-from tidelab.coordinator.testsync.app import Application
-from tidelab.coordinator.testsync.server import Addresses, serving
-from tidelab.core.coord.testsync.configuration import Configuration
+from lab.tests.coordinator.kit import serving
+from tidelab.coordinator import OldClients, Options
 from tidelab.core.coord.testsync.credentials import Credentials
 
 NAME, PASSWORD = "someName", "somePassWord"
@@ -37,24 +36,26 @@ def basic(name: str = NAME, password: str = PASSWORD) -> str:
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the two ports are."""
+
+    http_url: str
+    ws_url: str
+
+
 @contextlib.asynccontextmanager
 async def server(
     sqlite_path: Path | None = None,
     *,
     credentials: tuple[str, str] = (NAME, PASSWORD),
-    v2: Application | None = None,
     **settings: Any,
 ) -> AsyncIterator[Addresses]:
     """Serve on free ports of the loopback interface."""
-    configuration = Configuration(
-        http_port=0,
-        ws_port=0,
-        credentials=Credentials(*credentials),
-        sqlite_path=None if sqlite_path is None else str(sqlite_path),
-        **settings,
-    )
-    async with serving(configuration, v2=v2) as addresses:
-        yield addresses
+    old = OldClients(ws_port=0, credentials=Credentials(*credentials), storage=sqlite_path)
+    async with serving(Options(http_port=0, old_clients=old, **settings)) as address:
+        assert address.ws_url is not None
+        yield Addresses(address.url, address.ws_url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,10 +37,17 @@ def test_the_shortest_way_wins_and_bounds_the_error() -> None:
 
 def test_old_samples_are_forgotten() -> None:
     clock = Clock()
-    exchange(clock, offset=0, down=1, up=1, at=0)
+    exchange(clock, offset=0, down=1.5, up=1.5, at=0)
     for n in range(8):
         exchange(clock, offset=60, down=3, up=3, at=100.0 * n + 100)
     assert clock.best == Sample(6, 60)
+
+
+def test_a_way_so_short_that_rounding_makes_it_negative_counts() -> None:
+    clock = Clock()
+    clock.compare(told_ms=1_000, heard_ms=500, sent_ms=501, now_ms=1_000.4)
+    assert clock.best is not None
+    assert abs(clock.best.offset_ms + 500) <= clock.best.way_ms / 2 == 1
 
 
 def test_times_that_cannot_be_are_ignored() -> None:

@@ -26,6 +26,7 @@ from tidelab.core.coord.answer import (
 from tidelab.core.coord.command import (
     Await,
     Beat,
+    Cancel,
     Command,
     Drop,
     Get,
@@ -206,4 +207,10 @@ def test_what_is_there_is_counted() -> None:
     a = table.join("a")
     table.ok(a, Join(run="r", agent="a"), Joined)
     table.connect()
-    assert table.server.counts() == {"runs": 1, "connections": 2, "agents": 1, "alarms": 1}
+    now = {"runs": 1, "connections": 2, "agents": 1, "barriers_waiting": 0, "alarms": 1}
+    assert table.server.counts() == now
+    table.ask(a, Wait(barrier="b", target=1))
+    table.ask(a, Wait(barrier="b", target=2))
+    assert table.server.counts()["barriers_waiting"] == 1
+    table.ask(a, Cancel(barrier="b"))
+    assert table.server.ended() == {"released": 1, "cancelled": 1}

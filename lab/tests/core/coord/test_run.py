@@ -90,6 +90,6 @@ def test_what_is_personal_needs_an_agent() -> None:
 
 
 def test_a_command_that_is_not_for_a_run_is_a_bug() -> None:
-    run = Run("r", Desk(), 0.0)
+    run = Run("r", Desk(), 0.0, lambda _: None)
     with pytest.raises(AssertionError, match="inspect r is not for a run"):
         run.receive(None, Inspect(run="r"), Ticket(1, None), 0.0)

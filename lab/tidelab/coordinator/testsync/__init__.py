@@ -1,1 +1,1 @@
-"""The TestSync server: two ports, one storage, and the sockets of all agents."""
+"""Clients of TestSync, unchanged: two ports, the data of tests, and the sockets of all agents."""

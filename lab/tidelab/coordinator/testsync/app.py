@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable
 
+from tidelab.coordinator.listener import Receive, Scope, Send
 from tidelab.coordinator.testsync.storage import Storage
 from tidelab.core.coord.testsync import answer
 from tidelab.core.coord.testsync.answer import Answer
@@ -21,11 +21,6 @@ from tidelab.core.coord.testsync.routes import (
     route_data,
 )
 from tidelab.errors import StorageError
-
-Scope: TypeAlias = Mapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
-Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger("tidelab.testsync")
 
@@ -42,7 +37,7 @@ class DataApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "websocket":  # only where another application brings sockets along
+        if scope["type"] == "websocket":  # those of agents have a port of their own
             await receive()
             await send({"type": "websocket.close", "code": 1000})
             return
@@ -95,16 +90,6 @@ class AgentsApp:
         """Answer one request."""
         route = route_agents(_request(scope), self._credentials)
         await _send(scope, send, answer.NO_HANDSHAKE if isinstance(route, Register) else route)
-
-
-def beside(app: Application, prefix: str, other: Application) -> Application:
-    """Give the paths below a prefix to another application."""
-
-    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
-        is_other = scope["path"] == prefix or scope["path"].startswith(f"{prefix}/")
-        await (other if is_other else app)(scope, receive, send)
-
-    return dispatch
 
 
 def _request(scope: Scope) -> Request:

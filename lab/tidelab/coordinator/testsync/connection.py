@@ -85,14 +85,14 @@ class Connection(asyncio.Protocol):
         self._reads = asyncio.Event()  # set while the agent reads what it is sent
         self._reads.set()
         self._timer: asyncio.TimerHandle | None = None
-        self._transport: asyncio.Transport | None = None
+        self.transport: asyncio.Transport | None = None
         self.agent: Agent | None = None
 
     # --- asyncio.Protocol ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the transport from the HTTP protocol."""
-        self._transport = cast("asyncio.Transport", transport)
+        self.transport = cast("asyncio.Transport", transport)
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -155,8 +155,8 @@ class Connection(asyncio.Protocol):
 
     def cut(self) -> None:
         """End the connection at once."""
-        assert self._transport is not None
-        self._transport.abort()
+        assert self.transport is not None
+        self.transport.abort()
 
     # --- handshake ---
 
@@ -172,7 +172,7 @@ class Connection(asyncio.Protocol):
         self._register(route, accepted)
 
     def _register(self, route: Register, accepted: Response) -> None:
-        assert self._transport is not None
+        assert self.transport is not None
         try:
             self.agent = self._desk.register(route.test_id, self)
         except RefusedError as refused:
@@ -180,17 +180,17 @@ class Connection(asyncio.Protocol):
             return
         self._websocket.send_response(accepted)
         self._flush()
-        self._transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
-        _notice_dead_host(self._transport)
+        self.transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
+        _notice_dead_host(self.transport)
         self._ping_later()
 
     def _refuse(self, reply: Answer, method: str) -> None:
-        assert self._transport is not None
+        assert self.transport is not None
         headers = Headers([*reply.headers_for(method), ("Connection", "close")])
         body = b"" if method == "HEAD" else reply.body
         response = Response(reply.status, HTTPStatus(reply.status).phrase, headers, body)
-        self._transport.write(response.serialize())
-        self._transport.close()
+        self.transport.write(response.serialize())
+        self.transport.close()
 
     # --- frames ---
 
@@ -202,31 +202,31 @@ class Connection(asyncio.Protocol):
                 self._message.clear()
 
     def _write(self, data: bytes) -> None:
-        assert self._transport is not None
-        if not self._transport.is_closing():
-            self._transport.write(data)
+        assert self.transport is not None
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     def _flush(self) -> None:
-        assert self._transport is not None
+        assert self.transport is not None
         for data in self._websocket.data_to_send():
             if data:
                 self._write(data)
             else:  # nothing follows: the closing handshake is complete, or was broken
                 self._end_soon()
-                self._transport.close()
+                self.transport.close()
 
     def _regulate(self) -> None:
         """Read the socket only while few messages wait and the agent reads its answers.
 
         So what waits is bounded: a full inbox grows by the rest of one chunk of the loop.
         """
-        assert self._transport is not None
-        if self._transport.is_closing():
+        assert self.transport is not None
+        if self.transport.is_closing():
             return
         if self._reads.is_set() and self._inbox.qsize() < INBOX_MAX:
-            self._transport.resume_reading()
+            self.transport.resume_reading()
         else:
-            self._transport.pause_reading()
+            self.transport.pause_reading()
 
     def _ping_later(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(PING_S, self._ping)

@@ -33,8 +33,6 @@ def logging_to_file(configuration: Configuration) -> Iterator[None]:
     logging.getLogger().addHandler(handler)
     log = logging.getLogger("tidelab.testsync")
     log.setLevel(configuration.log_level)
-    # What strangers send is no concern of the operator's; what breaks down is.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     for warning in configuration.warnings:
         log.warning("%s", warning)
     if fault is not None:

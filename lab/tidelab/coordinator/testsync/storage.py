@@ -62,6 +62,11 @@ class Storage(Protocol):
         ...
 
 
+def open_data(path: Path | None) -> Storage:
+    """Open the file, or memory when there is none; raises ConfigurationError."""
+    return MemoryStorage() if path is None else SqliteStorage(path)
+
+
 class MemoryStorage:
     """Data that are gone with the process."""
 

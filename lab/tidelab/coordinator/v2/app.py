@@ -6,7 +6,7 @@ The one rule: what is not allowed in learns nothing but why.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -14,6 +14,8 @@ from tidelab.coordinator.keeper import Keeper
 from tidelab.coordinator.listener import Receive, Scope, Send
 from tidelab.coordinator.v2.gate import Gate
 from tidelab.coordinator.v2.metrics import CONTENT_TYPE, exposition
+from tidelab.coordinator.v2.page import HEADERS as PAGE_HEADERS
+from tidelab.coordinator.v2.page import PAGE
 from tidelab.coordinator.v2.routes import ROUTES, Refusal, Request, read_request
 from tidelab.coordinator.v2.socket import serve_socket
 from tidelab.core.coord.answer import Answer, Code, Fault
@@ -22,6 +24,7 @@ from tidelab.core.coord.coordinator import Rights
 from tidelab.limits import COORD_CONNECTIONS_MAX, COORD_FRAME_BYTES_MAX, COORD_REQUEST_S
 
 SOCKET_PATH = "/v2/connect"
+PAGE_PATH = "/v2/"
 STATUS: Mapping[Code, int] = {
     "bad_request": 400,
     "unknown_command": 400,
@@ -47,7 +50,7 @@ def _path_of(place: str) -> str:
     return short.get(place, f"/v2/runs/RUN/{place}/NAME")
 
 
-_JSON = "application/json"
+_JSON = ((b"content-type", b"application/json"),)
 _STOPPING = Fault("unavailable", "the server stops: ask again in a moment")
 
 
@@ -123,7 +126,7 @@ class CoordinatorApp:
                 await serve_socket(self._keeper, rights, receive, send)
             else:
                 await receive()
-                await _send(send, refusal, _body_of(refusal), kind="websocket.http.response")
+                await _send(send, refusal, self._refuse(refusal), kind="websocket.http.response")
             return
         await self._serve_request(scope, rights, receive, send)
 
@@ -131,7 +134,12 @@ class CoordinatorApp:
         """Answer all that wait by HTTP, and whoever comes from now on, that the server stops."""
         self._is_stopping = True
         for reply in self._replies:
-            reply.put(_body_of(_STOPPING))
+            reply.put(self._refuse(_STOPPING))
+
+    def _refuse(self, fault: Fault) -> bytes:
+        """Count a refusal, and write it."""
+        self._keeper.refused[fault.code] += 1
+        return encode(Answer(error=fault))
 
     def _refuse_socket(self, path: str, rights: Rights | Fault) -> Fault | None:
         if isinstance(rights, Fault):
@@ -149,10 +157,13 @@ class CoordinatorApp:
         is_get = scope["method"] in ("GET", "HEAD")
         if path == "/v2/health" and is_get and not self._is_stopping:
             await _send(send, None, b'{"status":"ok"}')
+        elif scope["path"] == PAGE_PATH and is_get and _may_load(rights):
+            await _send(send, None, PAGE, headers=PAGE_HEADERS)
         elif isinstance(rights, Fault):
-            await _send(send, rights, _body_of(rights))
+            await _send(send, rights, self._refuse(rights))
         elif path == "/metrics" and is_get:
-            await _send(send, None, exposition(self._keeper), content_type=CONTENT_TYPE)
+            content_type = [(b"content-type", CONTENT_TYPE.encode())]
+            await _send(send, None, exposition(self._keeper), headers=content_type)
         elif path == "/v2" and is_get:
             await _send(send, None, _INDEX)
         else:
@@ -172,9 +183,9 @@ class CoordinatorApp:
             raw_path = scope.get("raw_path") or scope["path"].encode()
             request = read_request(scope["method"], raw_path, scope["query_string"], body)
         if isinstance(request, Refusal):
-            await _send(send, request.fault, _body_of(request.fault), status=request.status)
+            await _send(send, request.fault, self._refuse(request.fault), status=request.status)
         elif isinstance(request, Fault):
-            await _send(send, request, _body_of(request))
+            await _send(send, request, self._refuse(request))
         else:
             await self._answer(request, rights, receive, send)
 
@@ -182,7 +193,7 @@ class CoordinatorApp:
         reply = Reply()
         peer = self._keeper.visit(rights, reply, request.run, request.agent)
         if isinstance(peer, Fault):
-            await _send(send, peer, _body_of(peer))
+            await _send(send, peer, self._refuse(peer))
             return
         self._replies.add(reply)
         try:
@@ -194,6 +205,11 @@ class CoordinatorApp:
         if reply.frame is not None:
             error = _outcome.decode(reply.frame).error
             await _send(send, error, reply.frame)
+
+
+def _may_load(rights: Rights | Fault) -> bool:
+    """Tell whether the page may be loaded: it asks for the token itself."""
+    return isinstance(rights, Rights) or rights.code == "unauthorized"
 
 
 async def _read_body(receive: Receive) -> bytes | Fault | None:
@@ -224,13 +240,13 @@ async def _send(
     body: bytes,
     *,
     status: int | None = None,
-    content_type: str = _JSON,
+    headers: Iterable[tuple[bytes, bytes]] = _JSON,
     kind: str = "http.response",
 ) -> None:
     """Send one whole answer."""
     status = status or (200 if error is None else STATUS[error.code])
     headers = [
-        (b"content-type", content_type.encode()),
+        *headers,
         (b"content-length", str(len(body)).encode()),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
@@ -241,7 +257,3 @@ async def _send(
         headers.append((b"retry-after", b"1"))
     await send({"type": f"{kind}.start", "status": status, "headers": headers})
     await send({"type": f"{kind}.body", "body": body})
-
-
-def _body_of(fault: Fault) -> bytes:
-    return encode(Answer(error=fault))

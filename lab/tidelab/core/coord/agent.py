@@ -70,6 +70,12 @@ class Agent:
         """Remember what the agent says that it is doing."""
         self.doing, self.doing_at = doing, now
 
+    def latest(self) -> tuple[str, float]:
+        """Return what the agent did or said last, and when."""
+        if self.last is None or (self.doing and self.doing_at >= self.last_at):
+            return self.doing, self.doing_at
+        return str(self.last), self.last_at
+
     def story(self, now: float) -> str:
         """Tell what the agent was last doing."""
         parts = []

@@ -21,7 +21,7 @@ Hook = Callable[[Agent, float], None]
 class Agents:
     """All agents of one run."""
 
-    def __init__(self, desk: Desk, lost: Hook) -> None:
+    def __init__(self, desk: Desk, lost: Hook, changed: Callable[[float], None]) -> None:
         self.size: int | None = None
         self.gone: set[str] = set()
         """Names of those who are dead or have left."""
@@ -29,7 +29,7 @@ class Agents:
         """Names of those who count: present or away, and no observers."""
         self._agents: dict[str, Agent] = {}
         self._desk = desk
-        self._lost = lost
+        self._lost, self._changed = lost, changed
 
     def get(self, name: str) -> Agent | None:
         """Find an agent."""
@@ -158,6 +158,7 @@ class Agents:
         (self.gone.add if is_gone else self.gone.discard)(agent.name)
         counts = not is_gone and not agent.is_observer
         (self.living.add if counts else self.living.discard)(agent.name)
+        self._changed(now)
 
 
 def _again(run: str, name: str, agent: Agent | None) -> Join:

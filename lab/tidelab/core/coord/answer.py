@@ -156,6 +156,8 @@ class RunLine(msgspec.Struct, frozen=True):
 
     run: str
     present: int
+    waiting: int
+    """Barriers where somebody waits."""
     used_ms: int
 
 
@@ -163,6 +165,9 @@ class Runs(Body, frozen=True):
     """All runs."""
 
     runs: tuple[RunLine, ...]
+    version: int
+    """Grows with every change; `after` asks for a newer one."""
+    now_ms: int
 
 
 class AgentLine(msgspec.Struct, frozen=True):
@@ -171,7 +176,14 @@ class AgentLine(msgspec.Struct, frozen=True):
     agent: str
     role: str
     state: str
+    since_ms: int
+    """Since when it is in this state."""
+    did: str
+    """What it last asked for, or said that it is doing ..."""
+    did_ms: int
+    """... and when."""
     doing: str
+    """All of that in words, as it is told to those who wait for the agent."""
 
 
 class BarrierLine(msgspec.Struct, frozen=True):
@@ -181,12 +193,17 @@ class BarrierLine(msgspec.Struct, frozen=True):
     decided: int
     last: str | None
     roll: Roll | None
+    since_ms: int | None
+    """Since when somebody waits."""
 
 
 class RunStory(Body, frozen=True):
     """A run as it is now; long lists are cut, numbers are not."""
 
     run: str
+    version: int
+    """Grows with every change; `after` asks for a newer one."""
+    now_ms: int
     size: int | None
     counts: dict[str, int]
     agents: tuple[AgentLine, ...]

@@ -6,6 +6,7 @@ The one rule: a meeting ends in one place (`_end`), which moves every cursor and
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import msgspec
 
@@ -32,8 +33,10 @@ from tidelab.limits import COORD_NAMES_MAX, COORD_NAMES_SHOWN_MAX
 class Barriers:
     """All barriers of one run."""
 
-    def __init__(self, run: str, desk: Desk, agents: Agents) -> None:
-        self._run, self._desk, self._agents = run, desk, agents
+    def __init__(
+        self, run: str, desk: Desk, agents: Agents, changed: Callable[[float], None]
+    ) -> None:
+        self._run, self._desk, self._agents, self._changed = run, desk, agents, changed
         self._barriers: dict[str, Barrier] = {}
         self._open: dict[str, Barrier] = {}
         """Those where somebody waits."""
@@ -127,6 +130,11 @@ class Barriers:
         barriers += [b for b in self._barriers.values() if b.meeting is None]
         return tuple(self._line(barrier, now) for barrier in barriers[:COORD_NAMES_SHOWN_MAX])
 
+    @property
+    def waiting(self) -> int:
+        """Count the barriers where somebody waits."""
+        return len(self._open)
+
     def __len__(self) -> int:
         return len(self._barriers)
 
@@ -150,6 +158,7 @@ class Barriers:
         self._open[barrier.name] = barrier
         ring = functools.partial(self._time_out, barrier)
         meeting.alarm = self._desk.alarms.set(now + meeting.timeout_s, ring)
+        self._changed(now)
         return meeting
 
     def _arrive(
@@ -214,6 +223,7 @@ class Barriers:
         generation = barrier.decided + 1
         outcome = Outcome(generation, start_at_ms, tuple(arrived), onces, untold, fault)
         forgotten, agents = barrier.end(outcome)
+        self._desk.ended["released" if fault is None else fault.code] += 1
         self._write("outcome", barrier.name, generation, msgspec.json.encode(outcome))
         if forgotten > 0:
             self._write("outcome", barrier.name, forgotten, None)
@@ -227,6 +237,7 @@ class Barriers:
             answer = fault or _released(barrier.name, outcome, who, rank, now)
             for ticket in tickets:
                 self._desk.answer(ticket, answer)
+        self._changed(now)
 
     def _close(self, barrier: Barrier, meeting: Meeting) -> None:
         self._desk.alarms.cancel(meeting.alarm)
@@ -277,7 +288,8 @@ class Barriers:
         if last is not None:
             ended = "released" if last.fault is None else last.fault.code
         roll = None if meeting is None else self._roll(barrier, meeting, now)
-        return BarrierLine(barrier.name, barrier.decided, ended, roll)
+        since_ms = None if meeting is None else round(meeting.since * 1000)
+        return BarrierLine(barrier.name, barrier.decided, ended, roll, since_ms)
 
     def _roll(self, barrier: Barrier, meeting: Meeting, now: float) -> Roll:
         arrived, roster = meeting.arrived, meeting.terms.roster

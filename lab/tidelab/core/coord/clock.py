@@ -17,6 +17,10 @@ from typing import NamedTuple
 
 from tidelab.limits import COORD_CLOCK_SAMPLES
 
+_ROUNDED_MS = (
+    2.0  # times are told in whole milliseconds, so a short way may look like none, or less
+)
+
 
 class Sample(NamedTuple):
     """One comparison: `agent = server + offset`, wrong by half of the way at most."""
@@ -34,8 +38,9 @@ class Clock:
     def compare(self, told_ms: float, heard_ms: float, sent_ms: float, now_ms: float) -> None:
         """Take the four times of one exchange; times that cannot be are ignored."""
         way = (now_ms - told_ms) - (sent_ms - heard_ms)
-        if told_ms <= now_ms and heard_ms <= sent_ms and way >= 0:
-            self._samples.append(Sample(way, ((heard_ms - told_ms) + (sent_ms - now_ms)) / 2))
+        if told_ms <= now_ms + _ROUNDED_MS and heard_ms <= sent_ms and way >= -_ROUNDED_MS:
+            offset = ((heard_ms - told_ms) + (sent_ms - now_ms)) / 2
+            self._samples.append(Sample(max(way, _ROUNDED_MS), offset))
 
     @property
     def best(self) -> Sample | None:

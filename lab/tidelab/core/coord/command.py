@@ -211,11 +211,18 @@ class Abandon(Command, frozen=True, kw_only=True):
     request: RequestId
 
 
-class List(Command, frozen=True, kw_only=True):
+class Look(Command, frozen=True, kw_only=True):
+    """A request that may wait for something newer than the version that was seen."""
+
+    after: Annotated[int, Meta(ge=0, le=(1 << 53) - 1)] | None = None
+    wait_s: Poll = 0
+
+
+class List(Look, frozen=True, kw_only=True):
     """List all runs."""
 
 
-class Inspect(Command, frozen=True, kw_only=True):
+class Inspect(Look, frozen=True, kw_only=True):
     """Describe a run: who is there, who waits for whom."""
 
     subject = "run"

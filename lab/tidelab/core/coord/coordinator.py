@@ -33,6 +33,7 @@ from tidelab.core.coord.command import (
     Watch,
 )
 from tidelab.core.coord.desk import Desk, Effects, Ticket
+from tidelab.core.coord.news import News
 from tidelab.core.coord.record import KINDS, Forget, Record
 from tidelab.core.coord.run import CHANGING, MAKING, Run
 from tidelab.limits import (
@@ -71,6 +72,7 @@ class Coordinator:
         self._desk = Desk()
         self._runs: dict[str, Run] = {}
         self._peers: dict[int, _Peer] = {}
+        self._news = News(self._desk, self._list, 0.0)
 
     # --- time and effects ---
 
@@ -91,7 +93,7 @@ class Coordinator:
         for record in sorted(records, key=lambda record: (KINDS.index(record.kind), record.number)):
             run = self._runs.get(record.run)
             if run is None:
-                run = self._runs[record.run] = Run(record.run, self._desk, now)
+                run = self._make(record.run, now)
             run.restore(record)
         for run in self._runs.values():
             self._keep(run)
@@ -167,14 +169,14 @@ class Coordinator:
             case Join():
                 return self._join(peer, command, now)
             case List():
-                return Runs(tuple(run.line() for run in self._runs.values()))
+                return self._news.look(command.after, command.wait_s, ticket, now)
             case Inspect() | Drop():
                 found = self._runs.get(command.run)
                 if found is None:
                     return Fault("not_found", f"there is no run {command.run}")
                 if isinstance(command, Inspect):
-                    return found.story(now)
-                self._drop(found)
+                    return found.news.look(command.after, command.wait_s, ticket, now)
+                self._drop(found, now)
                 return Done()
         if peer.run is None:
             return Fault("not_joined", f"join a run before you {command}")
@@ -238,10 +240,19 @@ class Coordinator:
         if run is None:
             if len(self._runs) >= COORD_RUNS_MAX:
                 return Fault("full", f"a server has at most {COORD_RUNS_MAX} runs: drop some")
-            run = self._runs[name] = Run(name, self._desk, now)
+            run = self._make(name, now)
             self._keep(run)
         run.use(now)
         return run
+
+    def _make(self, name: str, now: float) -> Run:
+        run = self._runs[name] = Run(name, self._desk, now, self._news.note)
+        self._news.note(now)
+        return run
+
+    def _list(self, now: float) -> Runs:
+        lines = tuple(run.line() for run in self._runs.values())
+        return Runs(lines, self._news.version, round(now * 1000))
 
     def _keep(self, run: Run) -> None:
         ring = functools.partial(self._expire, run)
@@ -255,9 +266,9 @@ class Coordinator:
         if now < run.used + self._run_keep_s:
             self._keep(run)
         else:
-            self._drop(run)
+            self._drop(run, now)
 
-    def _drop(self, run: Run) -> None:
+    def _drop(self, run: Run, now: float) -> None:
         del self._runs[run.name]
         told = Fault("dropped", f"run {run.name} was deleted")
         for peer in [peer for peer in self._peers.values() if peer.run == run.name]:
@@ -266,6 +277,7 @@ class Coordinator:
                 self._desk.dismiss(peer.id, Dropped(run.name))
         run.close()
         self._desk.write(Forget(run.name))
+        self._news.note(now)
 
     # --- what is counted ---
 
@@ -275,8 +287,13 @@ class Coordinator:
             "runs": len(self._runs),
             "connections": sum(not peer.is_visit for peer in self._peers.values()),
             "agents": sum(run.agents.count(Presence.PRESENT) for run in self._runs.values()),
+            "barriers_waiting": sum(run.barriers.waiting for run in self._runs.values()),
             "alarms": len(self._desk.alarms),
         }
+
+    def ended(self) -> dict[str, int]:
+        """Count the meetings that have ended since the start, by how they ended."""
+        return dict(self._desk.ended)
 
 
 def _forbid(peer: _Peer, command: Command) -> Fault | None:

@@ -5,6 +5,7 @@ The one rule: whoever is gone is told nothing; a request that waits is dropped w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -42,6 +43,8 @@ class Desk:
 
     def __init__(self) -> None:
         self.alarms = Alarms()
+        self.ended: Counter[str] = Counter()
+        """How many meetings have ended, and how: released, or the code of their fault."""
         self._tickets: dict[int, set[Ticket]] = {}
         self._effects = Effects([], [], [])
 

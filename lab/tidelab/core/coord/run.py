@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import assert_never
 
 import msgspec
@@ -39,6 +40,7 @@ from tidelab.core.coord.command import (
 )
 from tidelab.core.coord.desk import Desk, Ticket
 from tidelab.core.coord.keys import Keys
+from tidelab.core.coord.news import News
 from tidelab.core.coord.record import Record, RunContent
 from tidelab.core.coord.repeats import Repeats
 from tidelab.core.coord.signals import Signals
@@ -55,13 +57,15 @@ _PERSONAL = (Leave, Beat, Wait)
 class Run:
     """One run."""
 
-    def __init__(self, name: str, desk: Desk, now: float) -> None:
+    def __init__(self, name: str, desk: Desk, now: float, changed: Callable[[float], None]) -> None:
         self.name = name
         self.used = now
         self._noted: float | None = None
         self._desk = desk
-        self.agents = Agents(desk, self._lose)
-        self.barriers = Barriers(name, desk, self.agents)
+        self.news = News(desk, self.story, now)
+        self._changed = changed
+        self.agents = Agents(desk, self._lose, self._note)
+        self.barriers = Barriers(name, desk, self.agents, self._note)
         self._signals = Signals(name, desk)
         self._topics = Topics(name, desk)
         self._keys = Keys(name, desk)
@@ -97,6 +101,7 @@ class Run:
             if before is not None:
                 return before
         result = self._do(agent, command, ticket, now)
+        self.news.note(now)
         # A wait is repeated by its cursor.
         if isinstance(command, Once) and not isinstance(command, Wait):
             assert result is not None, "what may be repeated is answered at once"
@@ -168,6 +173,7 @@ class Run:
         """Forget all: the run is deleted, and everybody was sent away."""
         self.agents.close()
         self.barriers.close()
+        self.news.close(Fault("dropped", f"run {self.name} was deleted"))
 
     def restore(self, record: Record) -> None:
         """Take back a record."""
@@ -193,7 +199,7 @@ class Run:
     def line(self) -> RunLine:
         """Describe the run in a list."""
         present = self.agents.count(Presence.PRESENT)
-        return RunLine(self.name, present, round(self.used * 1000))
+        return RunLine(self.name, present, self.barriers.waiting, round(self.used * 1000))
 
     def story(self, now: float) -> RunStory:
         """Describe the run."""
@@ -209,6 +215,8 @@ class Run:
         }
         return RunStory(
             run=self.name,
+            version=self.news.version,
+            now_ms=round(now * 1000),
             size=self.agents.size,
             counts=counts,
             agents=tuple(_line_of(agent, now) for agent in agents[:shown]),
@@ -217,6 +225,11 @@ class Run:
             topics={name: topic.last for name, topic in list(self._topics.topics.items())[:shown]},
             keys={name: key.version for name, key in list(self._keys.values.items())[:shown]},
         )
+
+    def _note(self, now: float) -> None:
+        """Note what shows in the list of runs, too."""
+        self.news.note(now)
+        self._changed(now)
 
     def _lose(self, agent: Agent, now: float) -> None:
         self.barriers.withdraw(agent, now)
@@ -236,4 +249,13 @@ def _beat(agent: Agent, command: Beat, now: float) -> Time:
 
 def _line_of(agent: Agent, now: float) -> AgentLine:
     role = "observer" if agent.is_observer else "agent"
-    return AgentLine(agent.name, role, agent.presence, agent.story(now))
+    did, did_at = agent.latest()
+    return AgentLine(
+        agent=agent.name,
+        role=role,
+        state=agent.presence,
+        since_ms=round(agent.since * 1000),
+        did=did,
+        did_ms=round(did_at * 1000),
+        doing=agent.story(now),
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tidelab.limits import COORD_DRAIN_S
+
 # --- the original's: old clients may rely on them ---
 
 SHARED_BYTES_MAX = 10 * 1024 * 1024  # data of one test, by HTTP or socket
@@ -32,12 +34,11 @@ FILES_MAX = 2 * CONNECTIONS_MAX + 64  # of the process: both ports, and what els
 
 # --- the server ---
 
-STOP_S = 3.0  # for connections to end when the server stops
 DATABASE_BUSY_S = 5.0  # for another process to unlock the file
 LOG_FILE_BYTES_MAX = 10 * 1024 * 1024  # then a new file is begun
 LOG_FILES_KEPT = 3  # beside the one that is written
 
 assert MESSAGE_BYTES_MAX > SHARED_BYTES_MAX + 1024, "a full update must fit one message"
 assert PING_S < GONE_S, "only what was sent can stay unacknowledged"
-assert CLOSE_S < STOP_S, "agents are told before they are cut"
+assert CLOSE_S < COORD_DRAIN_S, "agents are told before they are cut"
 assert DATABASE_BUSY_S < REQUEST_S, "who posts hears that the file is locked"

@@ -1,99 +1,51 @@
-"""A whole TestSync server: the composition root of this folder.
+"""Where old clients come in: each gets a conversation, in which its messages become deeds.
 
-Everything that runs belongs to one TaskGroup: two listeners, the cleaning, and one conversation for
-each agent. State changes only inside one synchronous call of the core.
+The rule: state changes only inside one synchronous call of the core.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import logging
-import socket
 import time
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable
 from typing import assert_never
 
 from websockets.frames import Frame, Opcode
 
-from tidelab.coordinator.testsync.app import AgentsApp, Application, DataApp, beside
 from tidelab.coordinator.testsync.connection import Connection
-from tidelab.coordinator.testsync.listener import Listener, bind
-from tidelab.coordinator.testsync.storage import MemoryStorage, SqliteStorage, Storage
+from tidelab.coordinator.testsync.storage import Storage
 from tidelab.core.coord.testsync import frame
-from tidelab.core.coord.testsync.configuration import Configuration
 from tidelab.core.coord.testsync.credentials import Credentials
 from tidelab.core.coord.testsync.meeting import Agent
 from tidelab.core.coord.testsync.meetings import Hang, KeepData, Meetings, SendData, Tell
 from tidelab.errors import StorageError
 
-SOCKETS_OF_ASGI = "websockets-sansio"  # uvicorn's own, for what is mounted beside us
 _INTERNAL_ERROR = 1011
 _log = logging.getLogger("tidelab.testsync")
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where a server listens."""
-
-    http_url: str
-    ws_url: str
-
-
-@contextlib.asynccontextmanager
-async def serving(
-    configuration: Configuration, *, v2: Application | None = None
-) -> AsyncIterator[Addresses]:
-    """Serve old clients for as long as the context lasts; close all connections at its end.
-
-    `v2` is an ASGI application that gets all of `/v2` on the HTTP port, sockets included.
-
-    Raises:
-        ConfigurationError: a port is in use, or the storage cannot be opened.
-    """
-    with contextlib.ExitStack() as held:
-        storage = held.enter_context(contextlib.closing(_open_storage(configuration)))
-        http_socket = held.enter_context(bind(configuration.host, configuration.http_port))
-        ws_socket = held.enter_context(bind(configuration.host, configuration.ws_port))
-        async with asyncio.TaskGroup() as tasks:
-            desk = AgentsDesk(configuration.credentials, storage, tasks)
-            data_app = DataApp(configuration.credentials, storage, now_ms)
-            http = (
-                Listener(http_socket, data_app)
-                if v2 is None
-                else Listener(http_socket, beside(data_app, "/v2", v2), websocket=SOCKETS_OF_ASGI)
-            )
-            ws = Listener(
-                ws_socket,
-                AgentsApp(configuration.credentials),
-                websocket=functools.partial(Connection, desk),
-            )
-            for listener in (http, ws):
-                tasks.create_task(listener.run_until_stopped())
-            cleaning = tasks.create_task(desk.clean())
-            try:
-                yield Addresses(
-                    f"http://{_authority(http_socket)}", f"ws://{_authority(ws_socket)}"
-                )
-            finally:
-                cleaning.cancel()
-                http.should_exit = ws.should_exit = True
-
-
 class AgentsDesk:
-    """Where agents come in: each gets a conversation, in which its messages become deeds."""
+    """All agents of old clients."""
 
-    def __init__(
-        self, credentials: Credentials, storage: Storage, tasks: asyncio.TaskGroup
-    ) -> None:
+    def __init__(self, credentials: Credentials, storage: Storage) -> None:
         self.credentials = credentials
         self._storage = storage
-        self._tasks = tasks
+        self._tasks = asyncio.TaskGroup()
+        self._stopped = asyncio.Event()
         self._meetings = Meetings(now_ms())
         self._connections: dict[Agent, Connection] = {}
+
+    async def run(self) -> None:
+        """Converse with whoever comes, until `stop`."""
+        async with self._tasks as tasks:
+            cleaning = tasks.create_task(self._clean())
+            await self._stopped.wait()
+            cleaning.cancel()
+
+    def stop(self) -> None:
+        """Let `run` return when all conversations have ended."""
+        self._stopped.set()
 
     def register(self, test_id: int, connection: Connection) -> Agent:
         """Take an agent in, and begin to converse with it."""
@@ -109,7 +61,7 @@ class AgentsDesk:
             self._meetings.leave(agent, now_ms())
             _log.info("test %d: an agent left", agent.meeting.test_id)
 
-    async def clean(self) -> None:
+    async def _clean(self) -> None:
         """Forget from time to time what nobody has used for long."""
         while True:
             await asyncio.sleep(max(0, self._meetings.next_deadline() - now_ms()) / 1000)
@@ -164,14 +116,3 @@ class AgentsDesk:
 def now_ms() -> int:
     """Return the time by which agents of several machines start together."""
     return time.time_ns() // 1_000_000
-
-
-def _open_storage(configuration: Configuration) -> Storage:
-    if configuration.sqlite_path is None:
-        return MemoryStorage()
-    return SqliteStorage(Path(configuration.sqlite_path))
-
-
-def _authority(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,111 @@
+"""Goal: the coordinator's page shows live who waits for whom, asks for a token, and loads nothing.
+
+Method: `tidelab agents serve` as its own process, Chromium by Playwright, agents by plain HTTP.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+DEADLINE_S = 30.0
+FREE = ("--json", "--no-testsync", "--http-port", "0")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+AGENT, OBSERVER = "0123456789abcdef-agent", "0123456789abcdef-observer"
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    executable = shutil.which("chromium")
+    assert executable, "Chromium is needed: make e2e installs it when root"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        yield browser.new_page(color_scheme="dark", viewport={"width": 1000, "height": 560})
+        browser.close()
+
+
+@contextlib.contextmanager
+def serving(folder: Path, **environment: str) -> Iterator[str]:
+    """Start the coordinator; give the URL of /v2."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tidelab", "agents", "serve", *FREE],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
+    )
+    try:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["v2_url"]
+    finally:
+        process.terminate()
+        process.communicate(timeout=DEADLINE_S)
+
+
+def post(url: str) -> None:
+    headers = {"Authorization": f"Bearer {AGENT}"}
+    request = urllib.request.Request(url, b"", headers, method="POST")
+    with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
+        answer.read()
+
+
+def test_the_page_shows_who_waits_for_whom_and_asks_for_a_token(page: Page, tmp_path: Path) -> None:
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    names = {"TIDELAB_AGENT_TOKENS": AGENT, "TIDELAB_OBSERVER_TOKENS": OBSERVER}
+    with serving(tmp_path, **names) as url:
+        run = f"{url}/runs/nightly"
+        page.goto(f"{url}/")
+        expect(page.locator("#state")).to_have_text("a token is needed")
+        page.fill("#token", "wrong-wrong-wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("#state")).to_have_text("that token is not valid")
+        page.fill("#token", OBSERVER)
+        page.keyboard.press("Enter")
+        expect(page.locator("#state")).to_have_text("live")
+        assert page.url == f"{url}/", "the token is not in the address"
+        expect(page.locator("#run")).to_have_text("No runs yet.")
+        post(f"{run}/agents/loader?doing=%3Cimg+src%3Dx+onerror%3Dalert(1)%3E")
+        first = threading.Thread(
+            target=post, args=[f"{run}/barriers/start?agent=clicker&roster=clicker,loader,late"]
+        )
+        first.start()
+        expect(page.locator("td", has_text="<img src=x onerror=alert(1)>")).to_be_visible()
+        barrier = page.locator("tr", has=page.locator("td:first-child", has_text="start"))
+        expect(barrier).to_contain_text("1 of 3")
+        expect(barrier).to_contain_text("late, loader")
+        page.screenshot(path=str(tmp_path / "page.png"))
+        others = [
+            threading.Thread(
+                target=post, args=[f"{run}/barriers/start?agent={n}&roster=clicker,loader,late"]
+            )
+            for n in ("loader", "late")
+        ]
+        for thread in others:
+            thread.start()
+        expect(barrier).to_contain_text("released")
+        for thread in (first, *others):
+            thread.join(DEADLINE_S)
+    expect(page.locator("#state")).to_have_text("reconnecting")
+    assert [text for text in complaints if not text.startswith("Failed to load resource: ")] == []
+
+
+def test_the_page_may_load_nothing(page: Page, tmp_path: Path) -> None:
+    with serving(tmp_path) as url:
+        page.goto(f"{url}/")
+        expect(page.locator("#state")).to_have_text("live")
+        with pytest.raises(Exception, match="Content Security Policy"):
+            page.add_script_tag(content="document.title = 'taken over'")
+        assert page.title() == "Who waits for whom"
