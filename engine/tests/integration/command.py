@@ -50,5 +50,6 @@ class Background:
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
         self.process.send_signal(number)
-        self.process.communicate(timeout=TIMEOUT_S)
+        rest = self.process.communicate(timeout=TIMEOUT_S)
+        self.lines += "".join(filter(None, rest)).splitlines(keepends=True)
         return self.process.returncode

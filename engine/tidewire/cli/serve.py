@@ -61,8 +61,16 @@ def serve(
 async def _serve(config: Config) -> int:
     from tidewire.engine import Engine
 
+    files = config.connections_max + limits.SPARE_FILES
+    allowed = _allow_files(files)
     async with Engine(config):
-        _allow_files(config.connections_max + limits.SPARE_FILES)
+        if allowed < files:
+            _log.warning(
+                "the system allows %d open files, all connections may need %d: raise that limit"
+                " (ulimit -Hn, or LimitNOFILE= of a systemd unit), or lower connections_max",
+                allowed,
+                files,
+            )
         # Modules and tables live as long as the process: a collection that walks them all stops
         # every client for tens of milliseconds, and finds nothing.
         gc.collect()
@@ -71,17 +79,14 @@ async def _serve(config: Config) -> int:
     return OK
 
 
-def _allow_files(count: int) -> None:
-    """Let this process open so many files: a connection is one, and most shells allow 1 024."""
+def _allow_files(count: int) -> int:
+    """Let this process open so many files, if it may; return how many it may open.
+
+    A connection is a file, and most shells allow 1 024.
+    """
     allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY or allowed >= count:
-        return
+        return count
     allowed = count if most == resource.RLIM_INFINITY else min(count, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
-    if allowed < count:
-        _log.warning(
-            "the system allows %d open files, all connections may need %d: raise that limit"
-            " (ulimit -Hn, or LimitNOFILE= of a systemd unit), or lower connections_max",
-            allowed,
-            count,
-        )
+    return allowed

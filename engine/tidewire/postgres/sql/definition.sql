@@ -56,7 +56,7 @@ SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name,
         FROM pg_index i, unnest(i.indkey) WITH ORDINALITY AS k (attnum, n), pg_attribute a
         WHERE i.indrelid = w.oid AND i.indimmediate AND i.indisvalid AND i.indisunique
           AND CASE w.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END
-          AND a.attrelid = w.oid AND a.attnum = k.attnum) AS key,
+          AND a.attrelid = w.oid AND a.attnum = k.attnum AND k.n <= i.indnkeyatts) AS key,
        (SELECT coalesce(json_agg(json_build_array(
                    a.attnum, a.attname, a.atttypid::int8, a.xmin::text::int8,
                    (SELECT coalesce(json_agg(l.text ORDER BY l.oid, l.place), '[]')
