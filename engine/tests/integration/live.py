@@ -76,7 +76,7 @@ def database(server: EmbeddedPostgres) -> Iterator[Live]:
     finally:
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(
-                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+                "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots"
                 " WHERE database = %s AND active_pid IS NOT NULL",
                 [name],
             )
