@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from engine.tests.integration.live import Live, eventually, in_loop
-from engine.tests.integration.syncing import compare, only_newest_own, script, wire
+from engine.tests.integration.syncing import Message, Wire, compare, only_newest_own, script, wire
 from tidewire import Client, limits
 from tidewire.embedded import EmbeddedPostgres
 from tidewire.engine import Engine
@@ -109,16 +109,11 @@ async def test_a_busy_neighbour_costs_nobody_who_sleeps_a_reset(
     await script(live, TABLE)
     async with live.engine(wal_bytes_max=BOUND, hibernate_after_s=1) as engine:
         async with wire(engine.url) as raw:
-            await raw.subscribe(table="t")
-            await script(live, "INSERT INTO t VALUES (1)")
-            await raw.changes()
-            told = (await raw.until("up_to_date"))[-1]
+            start = await told_of_one_row(live, engine, raw)
         await eventually(lambda: engine.leader.state == "asleep")
-        before = engine.hub.epoch
         kept = [await fill_until_the_guard_has_followed(live, engine) for _ in range(30)]
         assert max(kept) < BOUND
         await eventually(lambda: engine.leader.state == "asleep")
-        start = {"epoch": before, "lsn": told["lsn"], "tag": told["tag"]}
         await script(live, "INSERT INTO t VALUES (2)")
         async with wire(engine.url) as raw:
             await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": start}])
@@ -182,6 +177,15 @@ async def test_our_own_window_makes_way(own_server: EmbeddedPostgres) -> None:
             assert (await raw.until("reset"))[-1]["reason"] == "lagged"
 
 
+async def told_of_one_row(live: Live, engine: Engine, raw: Wire) -> Message:
+    """Follow the table through one commit; return where the client is then."""
+    await raw.subscribe(table="t")
+    await script(live, "INSERT INTO t VALUES (1)")
+    await raw.changes()
+    told = (await raw.until("up_to_date"))[-1]
+    return {"epoch": engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+
+
 async def leave_behind(live: Live, engine: Engine) -> None:
     """Let the slot move past every commit that has rows."""
     engine.hub.history._seconds_max = 0.1
@@ -198,11 +202,7 @@ async def test_a_quiet_server_is_restarted_and_nobody_starts_over(
     live = Live(own_server.url)
     await script(live, TABLE)
     async with live.engine(wal_bytes_max=BOUND) as engine, wire(engine.url) as raw:
-        await raw.subscribe(table="t")
-        await script(live, "INSERT INTO t VALUES (1)")
-        await raw.changes()
-        told = (await raw.until("up_to_date"))[-1]
-        start = {"epoch": engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+        start = await told_of_one_row(live, engine, raw)
         await leave_behind(live, engine)
     for n in (2, 3):
         async with live.engine(wal_bytes_max=BOUND) as engine, wire(engine.url) as raw:
@@ -221,11 +221,7 @@ async def test_what_was_remembered_is_forgotten_before_it_is_wrong(
     live = Live(own_server.url)
     await script(live, TABLE)
     async with live.engine(wal_bytes_max=BOUND) as engine, wire(engine.url) as raw:
-        await raw.subscribe(table="t")
-        await script(live, "INSERT INTO t VALUES (1)")
-        await raw.changes()
-        told = (await raw.until("up_to_date"))[-1]
-        start = {"epoch": engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+        start = await told_of_one_row(live, engine, raw)
         await leave_behind(live, engine)
         # Two commits that the slot leaves behind, too, and then one that it does not.
         await script(live, "INSERT INTO t VALUES (2)", "INSERT INTO t VALUES (3)")
