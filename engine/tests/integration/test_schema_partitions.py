@@ -101,3 +101,17 @@ async def test_a_followed_table_becomes_a_partition_of_another_one(live: Live) -
         await script(live, f"ALTER TABLE t ATTACH PARTITION later {NEW}")
         refusal = "unsupported_table: is a partition: follow the table that it is a part of"
         await made.expect({"whole": RESET, "later": refusal})
+
+
+@in_loop
+async def test_a_partition_is_made_that_tells_less_than_its_table(live: Live) -> None:
+    """Deletes in it would come with keys only, and be missed where a condition needs more."""
+    whole = [f"ALTER TABLE {name} REPLICA IDENTITY FULL" for name in ("t", "t_1", "t_2a")]
+    async with scene(live, *TABLE, *whole) as made:
+        await made.follow(some=Shape("t", where="n >= 5"))
+        await script(live, f"CREATE TABLE t_3 PARTITION OF t {NEW}")
+        await made.expect({"some": "unsupported_table: t_3"})
+        await script(live, "ALTER TABLE t_3 REPLICA IDENTITY FULL")
+        again = await made.client.subscribe("t", where="n >= 5")
+        await script(live, "INSERT INTO t VALUES (20, 20), (21, 21)", "DELETE FROM t WHERE id = 20")
+        await compare(live, made.client, again)

@@ -47,6 +47,12 @@ SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name,
            WHEN w.relrowsecurity AND NOT (
                SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user
            ) THEN 'it has row-level security now'
+           -- As in table.sql, whose function would take locks.
+           WHEN EXISTS (
+               SELECT FROM part p JOIN pg_class l ON l.oid = p.oid AND l.relkind = 'r'
+               WHERE p.root = w.oid AND l.relreplident <> ALL (CASE w.relreplident
+                   WHEN 'f' THEN '{f}' WHEN 'i' THEN '{i,f}' ELSE '{d,f}' END::"char"[])
+           ) THEN 'a partition tells less of old rows than the table'
        END AS obstacle,
        (SELECT r.oid::int8
         FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
