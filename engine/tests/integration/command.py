@@ -7,9 +7,11 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from typing import IO
 
 TIMEOUT_S = 60
+STDERR = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "both": subprocess.STDOUT}
 
 
 def tidewire(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -25,31 +27,51 @@ def tidewire(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str
 
 
 class Background:
-    """A command that runs until it is stopped."""
+    """A command that runs until it is stopped, and what it says on one stream, or on "both"."""
 
-    def __init__(self, *command: str, said: str, stream: str = "stdout", **environ: str) -> None:
+    def __init__(
+        self,
+        *command: str,
+        said: str = "",
+        stream: str = "stdout",
+        folder: str = ".",
+        **environ: str,
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, *command],
             text=True,
+            cwd=folder,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
-            stdout=subprocess.PIPE if stream == "stdout" else subprocess.DEVNULL,
-            stderr=subprocess.PIPE if stream == "stderr" else subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if stream == "stderr" else subprocess.PIPE,
+            stderr=STDERR[stream],
         )
-        out = self.process.stdout if stream == "stdout" else self.process.stderr
+        out = self.process.stderr if stream == "stderr" else self.process.stdout
         assert out is not None
         self.out: IO[str] = out
         self.lines: list[str] = []
-        self.line = self.wait_for(said)
+        self.line = self.wait_for(said).string if said else ""
 
-    def wait_for(self, pattern: str) -> str:
+    @property
+    def said(self) -> str:
+        """All that was read of what it said."""
+        return "".join(self.lines)
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Read up to a line; pytest's own deadline is the last resort."""
         for line in self.out:
             self.lines.append(line)
-            if re.search(pattern, line):
-                return line
-        raise AssertionError(f"ended without {pattern!r}: {self.lines}")
+            if match := re.search(pattern, line):
+                return match
+        raise AssertionError(f"ended without {pattern!r}:\n{self.said}")
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        """End it, and read the rest of what it says."""
         self.process.send_signal(number)
-        rest = self.process.communicate(timeout=TIMEOUT_S)
-        self.lines += "".join(filter(None, rest)).splitlines(keepends=True)
-        return self.process.returncode
+        overdue = threading.Timer(TIMEOUT_S, self.process.kill)
+        overdue.start()
+        if not self.out.closed:
+            with self.out:
+                # Not communicate(): that reads past the reader, and loses what it holds already.
+                self.lines += self.out.readlines()
+        overdue.cancel()
+        return self.process.wait(TIMEOUT_S)

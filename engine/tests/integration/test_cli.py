@@ -203,7 +203,7 @@ def test_the_example_of_the_readme_runs(node: tuple[Live, str]) -> None:
     )
     asyncio.run(live.execute("INSERT INTO orders VALUES (7, NULL, NULL)"))
     line = "insert (7,) is now {'id': 7, 'n': None, 'at': None}"
-    assert line in example.wait_for("insert")
+    assert line in example.wait_for("insert").string
     example.stop()
 
 

@@ -25,6 +25,7 @@ import pytest
 import websockets
 from websockets.typing import Subprotocol
 
+from engine.tests.integration.command import Background
 from engine.tests.integration.conftest import FAST as FAST_SERVER
 from engine.tests.integration.live import Live, eventually, in_loop
 from tidewire import Client
@@ -49,50 +50,17 @@ def server() -> Iterator[EmbeddedPostgres]:
 
 
 def environ_of(url: str) -> dict[str, str]:
-    settings = {"DATABASE_URL": url, "TIDEWIRE_DATABASE_URL": url, "TIDEWIRE_DEV": "1"}
-    return {**os.environ, **settings}
-
-
-class Process:
-    """A program that runs until it is stopped, and what it says."""
-
-    def __init__(self, *command: str, environ: dict[str, str], folder: Path = ROOT) -> None:
-        self.lines: list[str] = []
-        self._popen = subprocess.Popen(
-            [sys.executable, *command],
-            env={**environ, "PYTHONUNBUFFERED": "1"},
-            cwd=folder,
-            text=True,
-            stderr=subprocess.STDOUT,
-            stdout=subprocess.PIPE,
-        )
-
-    def wait_for(self, pattern: str) -> re.Match[str]:
-        """Read up to a line; pytest's own deadline is the last resort."""
-        assert self._popen.stdout is not None
-        for line in self._popen.stdout:
-            self.lines.append(line)
-            if match := re.search(pattern, line):
-                return match
-        raise AssertionError(f"ended without {pattern!r}:\n{''.join(self.lines)}")
-
-    def stop(self) -> str:
-        """End it as a supervisor does, and return all that it has said."""
-        self._popen.send_signal(signal.SIGTERM)
-        said, _ = self._popen.communicate(timeout=TIMEOUT_S)
-        return "".join(self.lines) + said
+    return {"DATABASE_URL": url, "TIDEWIRE_DATABASE_URL": url, "TIDEWIRE_DEV": "1"}
 
 
 @contextlib.contextmanager
-def running(
-    *command: str, environ: dict[str, str], folder: Path = ROOT
-) -> Iterator[tuple[Process, int]]:
+def running(*command: str, folder: str = ".", **environ: str) -> Iterator[tuple[Background, int]]:
     """Run a server until the block is left; return its port, too."""
-    process = Process(*command, environ=environ, folder=folder)
+    process = Background(*command, stream="both", folder=folder, **environ)
     try:
         yield process, int(process.wait_for(r"running on http://127.0.0.1:(\d+)")[1])
     finally:
-        process.stop()
+        process.stop(signal.SIGTERM)
 
 
 def ask(url: str, document: object = None) -> tuple[int, Any]:
@@ -135,25 +103,25 @@ async def greeted(port: int) -> AsyncIterator[websockets.ClientConnection]:
 @in_loop
 async def test_fastapi_takes_orders_that_everybody_sees(live: Live, way: tuple[str, ...]) -> None:
     command = (*UVICORN, "examples/fastapi", "app:app", *way)
-    with running(*command, environ=environ_of(live.url)) as (process, port):
+    with running(*command, **environ_of(live.url)) as (process, port):
         await order_and_see(port, "rope")
-        follower = Process(
+        follower = Background(
             "examples/quickstart/follow.py",
-            environ={**os.environ, "TIDEWIRE_URL": f"ws://127.0.0.1:{port}/sync/v1/sync"},
+            TIDEWIRE_URL=f"ws://127.0.0.1:{port}/sync/v1/sync",
         )
         await asyncio.to_thread(follower.wait_for, "following public.orders .* with 1 rows")
         await order_and_see(port, "anchor")
         await asyncio.to_thread(follower.wait_for, "insert .*'anchor'")
-        await asyncio.to_thread(follower.stop)
+        await asyncio.to_thread(follower.stop, signal.SIGTERM)
         assert ask(f"http://127.0.0.1:{port}/sync/ready") == (200, "ready\n")
         assert ask(f"http://127.0.0.1:{port}/ready")[0] == 404, "the application's own paths"
         async with greeted(port) as guest:
-            said = await asyncio.to_thread(process.stop)
+            await asyncio.to_thread(process.stop, signal.SIGTERM)
             with pytest.raises(websockets.ConnectionClosed):
                 await guest.recv()
             assert guest.close_code == 1012
-    assert "Application shutdown complete" in said
-    assert "Traceback" not in said
+    assert "Application shutdown complete" in process.said
+    assert "Traceback" not in process.said
     [(active,)] = await live.execute("SELECT count(*) FROM pg_replication_slots WHERE active")
     assert active == 0, "the slot is free for the next process"
 
@@ -164,33 +132,34 @@ async def test_a_client_goes_on_when_the_application_restarts(
     live: Live, way: tuple[str, ...]
 ) -> None:
     command = ["-m", "uvicorn", "--app-dir", "examples/fastapi", "app:app", *way]
-    with running(*command, "--port", "0", environ=environ_of(live.url)) as (process, port):
+    with running(*command, "--port", "0", **environ_of(live.url)) as (process, port):
         async with Client(f"ws://127.0.0.1:{port}/sync/v1/sync") as client:
             orders = await client.subscribe("orders")
             ask(f"http://127.0.0.1:{port}/orders", {"item": "before"})
             await eventually(lambda: len(orders.rows) == 1)
-            await asyncio.to_thread(process.stop)
+            await asyncio.to_thread(process.stop, signal.SIGTERM)
             await live.execute("INSERT INTO orders (item, quantity) VALUES ('meanwhile', 1)")
             again = [*command, "--port", str(port)]
-            with running(*again, environ=environ_of(live.url)) as (restarted, _):
+            with running(*again, **environ_of(live.url)) as (restarted, _):
                 await eventually(lambda: len(orders.rows) == 2)
-                await asyncio.to_thread(restarted.stop)
+                await asyncio.to_thread(restarted.stop, signal.SIGTERM)
 
 
 @ways
 @in_loop
 async def test_django_takes_orders_that_everybody_sees(live: Live, way: tuple[str, ...]) -> None:
-    folder, environ = EXAMPLES / "django", environ_of(live.url)
+    folder, environ = str(EXAMPLES / "django"), environ_of(live.url)
     migrate = [sys.executable, "manage.py", "migrate", "--run-syncdb"]
-    await asyncio.to_thread(subprocess.check_output, migrate, cwd=folder, env=environ)
+    everything = {**os.environ, **environ}
+    await asyncio.to_thread(subprocess.check_output, migrate, cwd=folder, env=everything)
     command = (*UVICORN, ".", "shop.asgi:application", *way)
-    with running(*command, environ=environ, folder=folder) as (process, port):
+    with running(*command, folder=folder, **environ) as (process, port):
         await order_and_see(port, "lantern")
         assert ask(f"http://127.0.0.1:{port}/sync/ready") == (200, "ready\n")
         assert ask(f"http://127.0.0.1:{port}/synchronous")[0] == 404, "Django's own paths"
-        said = await asyncio.to_thread(process.stop)
-    assert "Application shutdown complete" in said
-    assert "Traceback" not in said
+        await asyncio.to_thread(process.stop, signal.SIGTERM)
+    assert "Application shutdown complete" in process.said
+    assert "Traceback" not in process.said
 
 
 @in_loop
@@ -200,7 +169,7 @@ async def test_sqlalchemy_writes_and_waits_for_its_own_write(live: Live) -> None
         subprocess.run,
         command,
         cwd=ROOT,
-        env=environ_of(live.url),
+        env={**os.environ, **environ_of(live.url)},
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
@@ -222,41 +191,46 @@ async def test_one_command_brings_its_own_database() -> None:
         "examples/fastapi",
         "mount:app",
     )
-    with running(*command, environ=dict(os.environ)) as (process, port):
+    with running(*command) as (process, port):
         server = re.search(r"database postgresql://.*:(\d+)/", "".join(process.lines))
         assert server
         await eventually(lambda: ask(f"http://127.0.0.1:{port}/sync/ready") == (200, "ready\n"))
-        assert "Traceback" not in process.stop()
+        process.stop(signal.SIGTERM)
+        assert "Traceback" not in process.said
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", int(server[1])), TIMEOUT_S)
 
 
 def test_an_application_forgets_the_lifespan(live: Live) -> None:
     command = (*UVICORN, "examples/fastapi", "mount:app", "--lifespan", "off")
-    with running(*command, environ=environ_of(live.url)) as (process, port):
+    with running(*command, **environ_of(live.url)) as (process, port):
         assert ask(f"http://127.0.0.1:{port}/sync/ready")[0] == 500
-        assert "lifespan=tidewire.lifespan" in process.stop()
+        process.stop(signal.SIGTERM)
+        assert "lifespan=tidewire.lifespan" in process.said
 
 
 def test_an_application_without_tokens_does_not_start(live: Live) -> None:
     environ = {**environ_of(live.url), "TIDEWIRE_DEV": ""}
-    process = Process(*UVICORN, "examples/fastapi", "mount:app", environ=environ)
+    process = Background(*UVICORN, "examples/fastapi", "mount:app", stream="both", **environ)
     process.wait_for("no tokens: set TIDEWIRE_TOKENS")
     process.wait_for("Application startup failed")
-    process.stop()
+    process.stop(signal.SIGTERM)
 
 
 def test_django_without_tokens_does_not_start(live: Live) -> None:
     environ = {**environ_of(live.url), "TIDEWIRE_DEV": ""}
-    process = Process(*UVICORN, "examples/django", "shop.asgi:application", environ=environ)
+    process = Background(
+        *UVICORN, "examples/django", "shop.asgi:application", stream="both", **environ
+    )
     process.wait_for("no tokens: set TIDEWIRE_TOKENS")
-    assert "Traceback" not in process.stop()
+    process.stop(signal.SIGTERM)
+    assert "Traceback" not in process.said
 
 
 def test_two_workers_are_told_that_one_is_enough(live: Live) -> None:
     command = (*UVICORN, "examples/fastapi", "mount:app", "--workers", "2")
-    process = Process(*command, environ=environ_of(live.url))
+    process = Background(*command, stream="both", **environ_of(live.url))
     try:
         process.wait_for("another node of this deployment has it.*should have one worker")
     finally:
-        process.stop()
+        process.stop(signal.SIGTERM)
