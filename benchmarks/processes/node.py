@@ -34,6 +34,7 @@ from tidewire.server.admission import Admission
 from tidewire.server.app import App
 from tidewire.server.auth import Tokens
 from tidewire.server.listener import Listener
+from tidewire.server.sockets import write_to_all
 from tidewire.spool.file import FileSpool
 from tidewire.telemetry import Metrics
 
@@ -41,7 +42,7 @@ TABLE, INT8, TEXT = 16400, 20, 25
 EVENT_BYTES = 200
 FIRST_LSN, LSN_STEP = 0x1000000, 0x100
 # How often the windows are looked at, and what must be free in each to go on.
-LOOK_EVERY_BYTES = limits.WINDOW_BYTES // 32
+LOOK_EVERY_BYTES = limits.WINDOW_BYTES // 16
 ROOM_BYTES = limits.WINDOW_BYTES // 8
 SPEC = ShapeSpec(
     relation_oid=TABLE,
@@ -80,6 +81,7 @@ def _hub(schedule: Callable[[], None]) -> Hub:
         schedule=schedule,
         copy=lambda copy, spec: None,
         nudge=lambda position: None,
+        write_to_all=write_to_all,
         name="bench",
     )
 

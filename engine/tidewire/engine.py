@@ -30,6 +30,7 @@ from tidewire.config import Config
 from tidewire.core.hub import Hub
 from tidewire.core.model.lsn import format_lsn
 from tidewire.core.session.server import ServerSession
+from tidewire.core.shape.shape import ShapeSpec
 from tidewire.definitions import Definitions
 from tidewire.guard import Guard
 from tidewire.leader import Leader
@@ -45,6 +46,7 @@ from tidewire.server.app import App
 from tidewire.server.auth import Tokens
 from tidewire.server.front import Front, MakeFront
 from tidewire.server.listener import Listener
+from tidewire.server.sockets import write_to_all
 from tidewire.snapshots import Snapshots
 from tidewire.spool.file import FileSpool
 from tidewire.subscriptions import Subscriptions
@@ -82,6 +84,7 @@ class Engine:
             schedule=self._schedule_turn,
             copy=lambda copy, spec: self._start(self._snapshots.copy(copy, spec)),
             nudge=self._progress.nudge,
+            write_to_all=write_to_all,
             name=secrets.token_hex(4),
         )
         self.leader = Leader(
@@ -98,9 +101,7 @@ class Engine:
         )
         self._definitions = Definitions(self.hub, self._catalog)
         self.guard = Guard(self.hub, self.leader, self._database, config.wal_bytes_max)
-        self._snapshots = Snapshots(
-            self.hub, open=lambda spec: TableSnapshot.open(config.database_url, spec)
-        )
+        self._snapshots = Snapshots(self.hub, open=self._open_snapshot)
         self._subscriptions = Subscriptions(
             self.hub,
             resolve=self._definitions.resolve,
@@ -121,6 +122,9 @@ class Engine:
             metrics=self.metrics.exposition,
             page=page,
         )
+
+    async def _open_snapshot(self, spec: ShapeSpec) -> TableSnapshot:
+        return await TableSnapshot.open(self.config.database_url, spec)
 
     # --- life ---
 

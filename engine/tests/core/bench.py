@@ -7,7 +7,7 @@ in place of the socket. Time is a number that the test passes; nothing runs by i
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from engine.tests.core import pgoutput
@@ -116,6 +116,12 @@ def message_of(frame: bytes) -> Message:
     return message
 
 
+def write_to_none(descriptors: Sequence[int], frames: bytes) -> Mapping[int, int]:
+    """Write to sockets, of which there are none: these sessions have no descriptor."""
+    assert not descriptors, frames
+    return {}
+
+
 class Peer:
     """One connection of a server: a session, and all that it has asked its shell to do."""
 
@@ -179,6 +185,7 @@ class Node:
             schedule=self._schedule,
             copy=lambda copy, spec: self.copies.append((copy, spec)),
             nudge=self._nudge,
+            write_to_all=write_to_none,
             name="node",
             log_bytes=limits.LOG_BYTES if log_bytes is None else log_bytes,
         )

@@ -5,12 +5,14 @@ Method: real sessions and shape names; who is told is compared with the plain de
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.tests.core.bench import Peer
+from engine.tests.core.bench import Peer, write_to_none
 from tidewire import limits
-from tidewire.core.audience import Audiences
+from tidewire.core.audience import Audience, Audiences
 from tidewire.core.model.lsn import Lsn
 from tidewire.core.session.outbox import Outbox, Tally
 from tidewire.core.session.server import ServerSession
@@ -27,7 +29,7 @@ def member(audiences: Audiences, *shapes: ShapeId, told: int = 1) -> ServerSessi
 
 
 def test_sessions_with_the_same_shapes_share_one_audience() -> None:
-    audiences = Audiences()
+    audiences = Audiences(write_to_none)
     first, second = member(audiences, A, B, told=5), member(audiences, B, A, told=9)
     (audience,) = audiences
     assert list(audience.members) == [first, second]
@@ -44,7 +46,7 @@ SETS = st.frozensets(st.sampled_from([A, B, C]))
 def test_who_is_told_are_the_members_with_a_touched_shape(
     sets: list[tuple[frozenset[ShapeId], bool]], touched: frozenset[ShapeId]
 ) -> None:
-    audiences = Audiences()
+    audiences = Audiences(write_to_none)
     sessions = [(member(audiences, *shapes), leaves) for shapes, leaves in sets]
     for session, leaves in sessions:
         if leaves:
@@ -56,7 +58,7 @@ def test_who_is_told_are_the_members_with_a_touched_shape(
 
 
 def test_the_last_to_leave_leaves_nothing_behind() -> None:
-    audiences = Audiences()
+    audiences = Audiences(write_to_none)
     sessions = [member(audiences, A), member(audiences, A, B), member(audiences, B)]
     for session in sessions:
         audiences.leave(session)
@@ -66,7 +68,7 @@ def test_the_last_to_leave_leaves_nothing_behind() -> None:
 
 
 def test_who_is_not_live_leaves_without_a_trace() -> None:
-    audiences = Audiences()
+    audiences = Audiences(write_to_none)
     stays = member(audiences, A)
     stranger = Peer().session
     stranger.shape_ids = frozenset({A})
@@ -75,7 +77,7 @@ def test_who_is_not_live_leaves_without_a_trace() -> None:
 
 
 def test_audiences_may_come_and_go_while_they_are_walked() -> None:
-    audiences = Audiences()
+    audiences = Audiences(write_to_none)
     first, second = member(audiences, A), member(audiences, B)
     for audience in audiences:
         for session in list(audience.members):
@@ -105,7 +107,7 @@ def hand_out(audiences: Audiences, frame: bytes) -> list[ServerSession]:
 
 
 def test_members_without_room_leave_and_get_nothing() -> None:
-    audiences = Audiences()
+    audiences = Audiences(write_to_none)
     (first,), (slow,), (blocked,) = enter(audiences, 1), enter(audiences, 1, 0), enter(audiences, 1)
     blocked.session.outbox.block(True)
     assert hand_out(audiences, b"frame") == [slow.session, blocked.session]
@@ -114,7 +116,7 @@ def test_members_without_room_leave_and_get_nothing() -> None:
 
 
 def test_a_socket_that_is_full_after_a_run_gets_no_further_one() -> None:
-    audiences = Audiences()
+    audiences = Audiences(write_to_none)
     first, second = enter(audiences, 2)
     assert hand_out(audiences, b"one") == []
     second.session.outbox.block(True)
@@ -124,7 +126,7 @@ def test_a_socket_that_is_full_after_a_run_gets_no_further_one() -> None:
 
 
 def test_a_run_that_nobody_is_left_for_goes_nowhere() -> None:
-    audiences = Audiences()
+    audiences = Audiences(write_to_none)
     (peer,) = enter(audiences, 1, 0)
     assert hand_out(audiences, b"frame") == [peer.session]
     assert list(audiences) == []
@@ -139,7 +141,7 @@ STEP = st.tuples(st.sampled_from(["all", "one", "ack", "block", "enter", "leave"
 def test_a_shared_account_never_lets_a_window_overflow(
     steps: list[tuple[str, int]], marks: int
 ) -> None:
-    audiences, window = Audiences(), marks * limits.WINDOW_MARK_BYTES
+    audiences, window = Audiences(write_to_none), marks * limits.WINDOW_MARK_BYTES
     peer, neighbour = enter(audiences, 2, window)
     session, outbox = peer.session, peer.session.outbox
     sizes, acked, is_blocked = list[int](), 0, False
@@ -181,7 +183,7 @@ MARK, WINDOW = limits.WINDOW_MARK_BYTES, limits.WINDOW_BYTES
 
 
 def test_what_is_known_to_have_arrived_stays_known() -> None:
-    audiences = Audiences()
+    audiences = Audiences(write_to_none)
     (peer,) = enter(audiences, 1)
     outbox = peer.session.outbox
     for size in (MARK, 100):
@@ -208,20 +210,20 @@ def late_comer(audiences: Audiences) -> Outbox:
 
 
 def test_marks_from_before_a_session_came_are_not_its_own() -> None:
-    outbox = late_comer(Audiences())
+    outbox = late_comer(Audiences(write_to_none))
     outbox.acknowledge(1)
     assert outbox.limit == MARK + WINDOW
 
 
 def test_a_session_that_leaves_takes_its_own_marks_along_and_no_others() -> None:
-    outbox = late_comer(Audiences())
+    outbox = late_comer(Audiences(write_to_none))
     outbox.share(Tally())
     outbox.acknowledge(3)
     assert outbox.limit == 3 * MARK + WINDOW
 
 
 def test_a_message_for_one_leaves_the_marks_before_it_where_they_were() -> None:
-    audiences = Audiences()
+    audiences = Audiences(write_to_none)
     (peer,) = enter(audiences, 1)
     outbox = peer.session.outbox
     for size in (MARK, 5):
@@ -233,7 +235,7 @@ def test_a_message_for_one_leaves_the_marks_before_it_where_they_were() -> None:
 
 
 def test_commits_of_one_run_are_joined_once_for_all_members() -> None:
-    audiences = Audiences()
+    audiences = Audiences(write_to_none)
     peers = [*enter(audiences, 2), *enter(audiences, 1, 0)]
     (audience,) = audiences
     for number in (7, 8, 9):
@@ -252,7 +254,7 @@ def test_commits_of_one_run_are_joined_once_for_all_members() -> None:
 
 
 def test_a_run_of_one_is_the_shared_frame_itself_and_is_handed_out_once() -> None:
-    audiences = Audiences()
+    audiences = Audiences(write_to_none)
     (peer,) = enter(audiences, 1)
     (audience,) = audiences
     frame = bytes(200)
@@ -263,3 +265,68 @@ def test_a_run_of_one_is_the_shared_frame_itself_and_is_handed_out_once() -> Non
     assert got is frame, "and nothing is left"
     audience.add(4, Lsn(10), b"next")
     assert (audience.run_number, audience.run_bytes) == (4, 4)
+
+
+class Sockets:
+    """What a kernel would do: each socket takes so many bytes at once."""
+
+    def __init__(self, *takes: int) -> None:
+        self.takes = takes
+        self.got = [b""] * len(takes)
+
+    def write_to_all(self, descriptors: Sequence[int], frames: bytes) -> Mapping[int, int]:
+        short = {}
+        for place, descriptor in enumerate(descriptors):
+            taken = frames[: self.takes[descriptor]]
+            self.got[descriptor] += taken
+            if taken != frames:
+                short[place] = len(taken)
+        return short
+
+
+def say(audience: Audience, frames: bytes) -> None:
+    audience.add(1, Lsn(2), frames)
+    assert audience.full() == []
+    audience.hand_out()
+
+
+def test_what_a_socket_does_not_take_is_written_behind_it() -> None:
+    # Goal: every member gets each byte once, in order, whatever its socket takes at once.
+    sockets = Sockets(0, 3, 10)
+    audiences = Audiences(sockets.write_to_all)
+    peers = [Peer() for _ in range(4)]
+    for peer, descriptor in zip(peers, (None, 2, 0, 1), strict=True):
+        peer.session.shape_ids = frozenset({A})
+        peer.session.descriptor = descriptor
+        audiences.enter(peer.session, Lsn(1))
+    (audience,) = audiences
+    say(audience, b"0123456789")
+    assert [b"".join(peer.take()) for peer in peers] == [
+        b"0123456789",
+        b"",
+        b"0123456789",
+        b"3456789",
+    ]
+    assert sockets.got == [b"", b"012", b"0123456789"]
+
+
+def test_how_a_member_is_reached_changes_before_the_next_commit() -> None:
+    # Goal: a descriptor that was withdrawn is never written to again: it may be another's soon.
+    sockets = Sockets(9, 9)
+    audiences = Audiences(sockets.write_to_all)
+    stays, changes = member(audiences, A), member(audiences, A)
+    (audience,) = audiences
+    written: list[bytes] = []
+    changes.write = written.append
+    stays.attach(0)
+    changes.attach(1)
+    say(audience, b"1")
+    changes.attach(None)
+    say(audience, b"2")
+    changes.attach(1)
+    say(audience, b"3")
+    audiences.leave(changes)
+    say(audience, b"4")
+    audiences.enter(changes, Lsn(1))
+    say(audience, b"5")
+    assert (sockets.got, written) == ([b"12345", b"135"], [b"2"])

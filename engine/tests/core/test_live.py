@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.tests.core.bench import NOTES, TASKS, Peer, lsns, transaction
+from engine.tests.core.bench import NOTES, TASKS, Peer, lsns, transaction, write_to_none
 from tidewire import limits
 from tidewire.core.encoder import EncodedCommit
 from tidewire.core.live import Live
@@ -26,7 +26,7 @@ class Stand:
 
     def __init__(self) -> None:
         self.fallen: list[tuple[str, int]] = []
-        self.live = Live(self._fall)
+        self.live = Live(self._fall, write_to_none)
         index = ShapeIndex()
         self.shapes = {S1: index.acquire(NOTES.spec), S2: index.acquire(TASKS.spec)}
         self.number = 0

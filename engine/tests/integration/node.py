@@ -30,6 +30,7 @@ from tidewire.server.admission import Admission
 from tidewire.server.app import App
 from tidewire.server.auth import Tokens
 from tidewire.server.listener import Listener
+from tidewire.server.sockets import write_to_all
 from tidewire.spool.file import FileSpool
 from tidewire.telemetry import Metrics
 
@@ -65,6 +66,7 @@ class Node:
             schedule=self._schedule_turn,
             copy=self._copy_soon,
             nudge=lambda position: None,
+            write_to_all=write_to_all,
             name="node",
         )
         self.hub.restart("epoch-1", Lsn(0x100))

@@ -40,6 +40,10 @@ def transport_of(node: Node, session: ServerSession) -> asyncio.WriteTransport:
     return transport
 
 
+def is_direct(session: ServerSession) -> bool:
+    return session.descriptor is not None
+
+
 async def commit_all(node: Node, words: list[str]) -> None:
     for word in words:
         node.commit(word)
@@ -88,6 +92,23 @@ async def test_a_slow_client_falls_behind_and_catches_up() -> None:
         await until(lambda: session.is_live, "it has caught up")
         node.commit("live again")
         assert await client.words(1) == ["live again"]
+
+
+@on_loop
+async def test_commits_go_past_a_transport_only_while_it_holds_nothing() -> None:
+    # Goal: nothing overtakes what waits in a transport, nothing is written to a closed descriptor.
+    async with running(send_buffer_bytes=SMALL) as node, follower(node) as bystander:
+        async with stuck(node) as (client, session):
+            assert is_direct(session)
+            await commit_all(node, WORDS)
+            assert await bystander.words(len(WORDS)) == WORDS
+            assert session.outbox.is_blocked
+            assert not is_direct(session)
+            client.resume()
+            assert await client.words(len(WORDS)) == WORDS
+            await until(lambda: is_direct(session), "the transport has drained")
+        await until(lambda: node.count_sessions() == 1, "it is gone")
+        assert not is_direct(session)
 
 
 @on_loop

@@ -19,7 +19,7 @@ from websockets.typing import Subprotocol
 
 from engine.tests.integration.loop import on_loop, until
 from engine.tests.integration.node import GUARDED, OPEN, TOKEN, Node, running
-from engine.tests.integration.peer import PROTOCOL, peer
+from engine.tests.integration.peer import PROTOCOL, peer, words_of
 from tidewire.config import Config
 from tidewire.errors import ConfigError
 
@@ -61,6 +61,21 @@ async def test_a_client_follows_over_tls(keys: Path) -> None:
                 node.commit(word)
             assert await client.words(len(words)) == words
         await until(lambda: node.count_sessions() == 0)
+
+
+@needs_openssl
+@on_loop
+async def test_a_socket_over_tls_that_has_drained_takes_more(keys: Path) -> None:
+    # Goal: an empty buffer never counts as full.
+    # Method: commits one by one, each seen before the next; the client says nothing, not even ack.
+    async with running(secured(keys)) as node, peer(node.port, tls=trust(keys)) as client:
+        assert (await client.shake_hands()).status == 101
+        await client.follow()
+        (session,) = node.hub.sessions
+        for number in range(20):
+            node.commit(str(number))
+            assert words_of(await client.message()) == [str(number)]
+            assert not session.outbox.is_blocked
 
 
 @needs_openssl

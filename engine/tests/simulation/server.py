@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from random import Random
 
-from engine.tests.core.bench import Peer
+from engine.tests.core.bench import Peer, write_to_none
 from engine.tests.core.spool import MemorySpool
 from engine.tests.simulation.postgres import Postgres, Truth
 from engine.tests.simulation.tables import VIEWS
@@ -42,6 +42,7 @@ class Server:
             schedule=self._schedule,
             copy=self._want,
             nudge=lambda position: None,
+            write_to_all=write_to_none,
             name=name,
             log_bytes=log_bytes,
         )

@@ -3,25 +3,54 @@
 All members of an audience see the same part of a commit, so they share one encoded frame. Commits
 that are delivered together make one *run* per audience: their frames are joined once, not once per
 member. What that costs of everybody's window is counted once, too: the tally of the audience tells
-when it is time to look at the windows one by one.
+when it is time to look at the windows one by one, and at how each member is reached.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from tidewire.core.model.lsn import Lsn
 from tidewire.core.session.outbox import Tally
 from tidewire.core.session.server import ServerSession
 from tidewire.core.shape.shape import ShapeId
 
+WriteToAll = Callable[[Sequence[int], bytes], Mapping[int, int]]
+"""Writes to sockets; tells which took less than all, by their place, and how many bytes."""
+
+
+class _Reach:
+    """How each member is reached: by its socket, at once, or through its transport."""
+
+    def __init__(self, members: Iterable[ServerSession]) -> None:
+        self.direct: list[ServerSession] = []
+        self.descriptors: list[int] = []
+        self.others: list[ServerSession] = []
+        for session in members:
+            if session.descriptor is None:
+                self.others.append(session)
+            else:
+                self.direct.append(session)
+                self.descriptors.append(session.descriptor)
+
 
 class Audience:
     """The live sessions that have the same set of shapes."""
 
-    __slots__ = ("_run", "members", "run_bytes", "run_number", "shapes", "tally", "told")
+    __slots__ = (
+        "_reach",
+        "_run",
+        "_write_to_all",
+        "members",
+        "run_bytes",
+        "run_number",
+        "shapes",
+        "tally",
+        "told",
+    )
 
-    def __init__(self, shapes: frozenset[ShapeId], told: Lsn) -> None:
+    def __init__(self, shapes: frozenset[ShapeId], told: Lsn, write_to_all: WriteToAll) -> None:
+        self._write_to_all = write_to_all
         self.shapes = shapes
         self.members: dict[ServerSession, None] = {}
         self.tally = Tally()
@@ -31,6 +60,8 @@ class Audience:
         """Number of the first commit of the run."""
         self.run_bytes = 0
         self._run: list[bytes] = []
+        self._reach: _Reach | None = None
+        """How the members are reached; None when that has to be looked up."""
 
     def add(self, number: int, lsn: Lsn, frame: bytes) -> None:
         """Add the frame of a commit to the run."""
@@ -40,6 +71,18 @@ class Audience:
         self.run_bytes += len(frame)
         self.told = lsn
 
+    def join(self, session: ServerSession) -> None:
+        """Add a member."""
+        self.members[session] = None
+        session.outbox.share(self.tally)
+        self._reach = None
+
+    def leave(self, session: ServerSession) -> None:
+        """Remove a member."""
+        del self.members[session]
+        session.outbox.share(Tally())
+        self._reach = None
+
     def full(self) -> list[ServerSession]:
         """Return the members that have no room: they must leave before the run is handed out."""
         tally = self.tally
@@ -48,27 +91,32 @@ class Audience:
         full = [session for session in self.members if not session.outbox.has_room]
         others = self.members.keys() - full
         tally.stop_at = min((session.outbox.stop_at for session in others), default=0)
+        self._reach = None
         return full
 
     def hand_out(self) -> None:
         """Hand the run out, whole, to all members.
 
-        The hot loop of the system: it runs once per client and run, and writes past the outbox,
-        which is empty while a session is live.
+        It goes past the outbox of each, which is empty while a session is live, and past the
+        transport where that can be.
         """
         if not self._run:
             return
         run, self._run, self.run_bytes = self._run, [], 0
         frames = run[0] if len(run) == 1 else b"".join(run)
         self.tally.add(len(run), len(frames))
-        for session in self.members:
+        reach = self._reach = self._reach or _Reach(self.members)
+        for place, taken in self._write_to_all(reach.descriptors, frames).items():
+            reach.direct[place].write(frames[taken:])
+        for session in reach.others:
             session.write(frames)
 
 
 class Audiences:
     """All audiences of a node, found by the shapes that a commit touches."""
 
-    def __init__(self) -> None:
+    def __init__(self, write_to_all: WriteToAll) -> None:
+        self._write_to_all = write_to_all
         self._by_shapes: dict[frozenset[ShapeId], Audience] = {}
         self._by_shape: dict[ShapeId, dict[Audience, None]] = {}
 
@@ -80,12 +128,11 @@ class Audiences:
         key = session.shape_ids
         audience = self._by_shapes.get(key)
         if audience is None:
-            audience = self._by_shapes[key] = Audience(key, told)
+            audience = self._by_shapes[key] = Audience(key, told, self._write_to_all)
             for shape in key:
                 self._by_shape.setdefault(shape, {})[audience] = None
-        audience.members[session] = None
+        audience.join(session)
         session.shape_ids = audience.shapes  # equal, but one set for all of them
-        session.outbox.share(audience.tally)
         session.is_live = True
 
     def leave(self, session: ServerSession) -> None:
@@ -93,9 +140,8 @@ class Audiences:
         if not session.is_live:
             return
         session.is_live = False
-        session.outbox.share(Tally())
         audience = self._by_shapes[session.shape_ids]
-        del audience.members[session]
+        audience.leave(session)
         if not audience.members:
             self._remove(audience)
 

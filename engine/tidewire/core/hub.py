@@ -20,6 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import assert_never
 
 from tidewire import limits
+from tidewire.core.audience import WriteToAll
 from tidewire.core.catchup import CatchUp
 from tidewire.core.copies import Copies
 from tidewire.core.encoder import Encoder
@@ -47,7 +48,8 @@ class Hub:
 
     `schedule` is called when `turn` has work to do: the shell calls `turn` soon after. `copy` is
     called when a table has to be copied: the shell answers with `splice` and then to `copies`.
-    `nudge` is told what position somebody waits for. `name` differs from that of every other node,
+    `nudge` is told what position somebody waits for. `write_to_all` writes a commit to the sockets
+    of live sessions. `name` differs from that of every other node,
     and of this one before: the names of copies begin with it.
     """
 
@@ -58,6 +60,7 @@ class Hub:
         schedule: Callable[[], None],
         copy: Callable[[Copy, ShapeSpec], None],
         nudge: Callable[[Lsn], None],
+        write_to_all: WriteToAll,
         name: str,
         log_bytes: int = limits.LOG_BYTES,
     ) -> None:
@@ -67,7 +70,7 @@ class Hub:
         self._schedule = schedule
         self._nudge = nudge
         self._encoder = Encoder(self.index, spool)
-        self._live = Live(self._fall_behind)
+        self._live = Live(self._fall_behind, write_to_all)
         self._catch_up = CatchUp(self._encoder)
         self.copies = Copies(
             self.index,

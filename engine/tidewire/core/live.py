@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from tidewire import limits
-from tidewire.core.audience import Audience, Audiences
+from tidewire.core.audience import Audience, Audiences, WriteToAll
 from tidewire.core.encoder import EncodedCommit
 from tidewire.core.model.lsn import Lsn
 from tidewire.core.session.server import ServerSession
@@ -19,9 +19,11 @@ from tidewire.core.shape.shape import ShapeId
 class Live:
     """Hand commits out to audiences, in runs."""
 
-    def __init__(self, fall_behind: Callable[[ServerSession, int], None]) -> None:
+    def __init__(
+        self, fall_behind: Callable[[ServerSession, int], None], write_to_all: WriteToAll
+    ) -> None:
         self._fall_behind = fall_behind
-        self._audiences = Audiences()
+        self._audiences = Audiences(write_to_all)
         self._running: dict[Audience, None] = {}
         """Audiences whose run is not handed out yet; empty between two deliveries."""
 

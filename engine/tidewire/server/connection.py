@@ -98,6 +98,7 @@ class Connection(asyncio.Protocol):
         if self._foreign is not None:
             self._foreign.pause_writing()
         elif self._session is not None:
+            self._session.attach(None)  # nothing may overtake what the transport holds
             self._node.stall(self._session, True)
 
     def resume_writing(self) -> None:
@@ -105,6 +106,7 @@ class Connection(asyncio.Protocol):
         if self._foreign is not None:
             self._foreign.resume_writing()
         elif self._session is not None:
+            self._attach()
             self._node.stall(self._session, False)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -145,13 +147,13 @@ class Connection(asyncio.Protocol):
         headers = _headers_of(request)
         response = self._judge(headers) or self._websocket.accept(request)
         self._websocket.send_response(response)
+        self._limit_buffer()
         self._write_websocket()
         assert self._transport is not None
         if response.status_code != 101:
             note_refused(self._node, response.status_code)
             self._transport.close()
             return
-        self._transport.set_write_buffer_limits(high=limits.SOCKET_BUFFER_BYTES)
         self._session = self._node.open_session(
             flush=self._flush,
             send_ping=self._send_ping,
@@ -159,6 +161,7 @@ class Connection(asyncio.Protocol):
             is_authenticated=self._node.tokens.admit_header(headers.get("authorization")) is True,
         )
         self._session.write = self._transport.write
+        self._attach()
         request.headers.clear()  # the library keeps the request for as long as the connection lives
         self._node.metrics.connections_opened.inc()
 
@@ -246,10 +249,31 @@ class Connection(asyncio.Protocol):
             self._mute()
             self._transport.abort()
 
+    def _limit_buffer(self) -> None:
+        # Before anything is written: from here on we are paused whenever the transport holds bytes.
+        assert self._transport is not None
+        is_secure = self._transport.get_extra_info("sslcontext") is not None
+        # With a limit of 0 a TLS transport takes an empty buffer for a full one.
+        self._transport.set_write_buffer_limits(high=max(limits.SOCKET_BUFFER_BYTES, is_secure))
+
+    def _attach(self) -> None:
+        """Let commits go straight to the socket while the transport, empty, is only a detour.
+
+        The descriptor is open until `connection_lost`, and that closes this way.
+        """
+        assert self._transport is not None
+        assert self._session is not None
+        is_free = self._session.write is not _discard
+        is_plain = self._transport.get_extra_info("sslcontext") is None
+        socket = self._transport.get_extra_info("socket")
+        if socket and is_free and is_plain and not self._transport.get_write_buffer_size():
+            self._session.attach(socket.fileno())
+
     def _mute(self) -> None:
         # Nothing may follow a close frame, and nothing reaches a socket that is gone.
         if self._session is not None:
             self._session.write = _discard
+            self._session.attach(None)
 
     def _write_websocket(self) -> None:
         assert self._transport is not None

@@ -34,7 +34,8 @@ class Tally:
         self.sent = 0
         """Their bytes."""
         self.stop_at = 0
-        """While `sent` is below, everybody who shares the tally has room."""
+        """While `sent` is below, everybody who shares the tally has room, and nothing else about
+        them is new."""
         self.marks: deque[tuple[int, int]] = deque(maxlen=_MARKS)
         self._mark_at = limits.WINDOW_MARK_BYTES
 
@@ -171,6 +172,10 @@ class Outbox:
         self._is_blocked = is_blocked
         self.unread_bytes = 0
         self._tell_limit()
+
+    def call_attention(self) -> None:
+        """Have whoever shares our tally look at each of us before the next message."""
+        self._tally.stop_at = -1
 
     def take(self) -> list[bytes]:
         """Hand over all frames."""

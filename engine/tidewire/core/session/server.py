@@ -68,6 +68,7 @@ class ServerSession:
         "closing",
         "cut",
         "deadline",
+        "descriptor",
         "flush",
         "id",
         "initial",
@@ -124,11 +125,11 @@ class ServerSession:
         self.cut: Parts | None = None
         """The parts of that commit, if it is a large one and its turn has come."""
         self.closing: tuple[CloseCode, str] | None = None
-        self.flush = flush
+        self.flush, self.send_ping, self.abort = flush, send_ping, abort
         self.write: Callable[[bytes], object] = self._write_soon
-        """Takes ready frames past the outbox: the shell puts the socket's own function here."""
-        self.send_ping = send_ping
-        self.abort = abort
+        """Takes ready frames past the outbox: the shell puts the transport's own function here."""
+        self.descriptor: int | None = None
+        """Socket that commits may be written to while the session is live, past the transport."""
         self.deadline = now + limits.HELLO_S
         self._authenticate = authenticate
         self._is_authenticated = is_authenticated
@@ -341,6 +342,11 @@ class ServerSession:
         self.flush()
 
     # --- time ---
+
+    def attach(self, descriptor: int | None) -> None:
+        """Note the socket behind a transport that holds nothing; None when it is not so."""
+        self.descriptor = descriptor
+        self.outbox.call_attention()
 
     def stall(self, is_blocked: bool, now: float) -> None:
         """Note that the socket takes nothing more, or takes again."""

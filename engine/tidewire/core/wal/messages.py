@@ -11,11 +11,15 @@ from typing import NamedTuple
 
 from tidewire.core.model.lsn import Lsn, Xid
 from tidewire.core.model.relation import Column, Identity, Relation
-from tidewire.core.wal.reader import Reader
+from tidewire.core.wal.reader import Layout, Reader
 from tidewire.core.wal.values import TypeTable
+from tidewire.errors import DecodeError
 
 # PostgreSQL counts microseconds from 2000-01-01, we count from 1970-01-01.
 POSTGRES_EPOCH_US = 946_684_800_000_000
+
+_BEGIN = Layout("Begin", final_lsn=8, commit_time=8, xid=4)
+_COMMIT = Layout("Commit", flags=1, commit_lsn=8, end_lsn=8, commit_time=8)
 
 
 class Begin(NamedTuple):
@@ -44,24 +48,16 @@ class TypeName(NamedTuple):
 
 def read_begin(data: bytes) -> Begin:
     """Read a message `B`."""
-    reader = Reader("Begin", data, 1)
-    final_lsn = reader.unsigned("final_lsn", 8)
-    at = reader.unsigned("commit_time", 8) + POSTGRES_EPOCH_US
-    xid = Xid(reader.unsigned("xid", 4))
-    reader.end()
-    return Begin(final_lsn, at, xid)
+    final_lsn, at, xid = _BEGIN.read(data)
+    return Begin(final_lsn, at + POSTGRES_EPOCH_US, Xid(xid))
 
 
 def read_commit(data: bytes) -> Commit:
     """Read a message `C`."""
-    reader = Reader("Commit", data, 1)
-    if flags := reader.unsigned("flags", 1):
-        raise reader.error("flags", f"unused and zero expected, {flags} found")
-    commit_lsn = reader.unsigned("commit_lsn", 8)
-    end_lsn = Lsn(reader.unsigned("end_lsn", 8))
-    at = reader.unsigned("commit_time", 8) + POSTGRES_EPOCH_US
-    reader.end()
-    return Commit(commit_lsn, end_lsn, at)
+    flags, commit_lsn, end_lsn, at = _COMMIT.read(data)
+    if flags:
+        raise DecodeError("Commit", "flags", 1, f"unused and zero expected, {flags} found")
+    return Commit(commit_lsn, Lsn(end_lsn), at + POSTGRES_EPOCH_US)
 
 
 def read_type(data: bytes) -> TypeName:

@@ -18,6 +18,26 @@ _FORMATS = {
 }
 
 
+class Layout:
+    """A message of a kind byte and then numbers, each of a fixed width: read in one step."""
+
+    def __init__(self, message: str, **widths: int) -> None:
+        self._message = message
+        self._widths = widths
+        self._numbers = struct.Struct(
+            ">" + "".join(_FORMATS[w].format[1:] for w in widths.values())
+        )
+
+    def read(self, data: bytes) -> tuple[int, ...]:
+        """Read all numbers, in order."""
+        if len(data) == 1 + self._numbers.size:
+            return self._numbers.unpack_from(data, 1)
+        reader = Reader(self._message, data, 1)
+        for field, width in self._widths.items():
+            reader.unsigned(field, width)
+        raise reader.left_over()
+
+
 class Reader:
     """Walk over one message, field by field."""
 
@@ -56,9 +76,13 @@ class Reader:
 
     def end(self) -> None:
         """Insist that nothing is left over."""
-        self._field_at = self.offset
         if self.offset != len(self._bytes):
-            raise self.error("end", f"{len(self._bytes) - self.offset} bytes left over")
+            raise self.left_over()
+
+    def left_over(self) -> DecodeError:
+        """Make the error for what follows the last field."""
+        self._field_at = self.offset
+        return self.error("end", f"{len(self._bytes) - self.offset} bytes left over")
 
     def error(self, field: str, problem: str) -> DecodeError:
         """Make the error for the field that was read last: its value cannot be right."""
