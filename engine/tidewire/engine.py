@@ -223,12 +223,12 @@ class Engine:
                 self._front.sweep(clock())
             if self.hub.sessions or len(self.hub.copies):
                 self.leader.need()
-            self.leader.rest()
 
     async def _settle(self) -> None:
         while True:
             await asyncio.sleep(limits.PROGRESS_S)
             await self.leader.settle()
+            await self.leader.rest()
 
     # --- what connections ask ---
 

@@ -7,6 +7,8 @@
        |   broken <--+  +---------+
        +-----+                    somebody comes
 
+Who wakes reads from a bookmark at the end of the log until the slot's own stream is there, too.
+
 Whatever fails is tried again for ever, with backoff and jitter; only a history that does not go on
 is given up, and then its slot is dropped and another history begins.
 """
@@ -28,9 +30,9 @@ from tidewire.core.model.lsn import LSN_ZERO, Lsn, format_lsn
 from tidewire.core.model.spool import Spool
 from tidewire.core.stream.history import Mark
 from tidewire.core.stream.rejoin import BrokenHistory, Rejoin
-from tidewire.core.wal.assembler import Assembler
-from tidewire.core.wal.publishing import Publishing
 from tidewire.errors import DatabaseError, DatabaseGone, DecodeError, SpoolError
+from tidewire.follower import Follower
+from tidewire.postgres.bookmark import Bookmark
 from tidewire.postgres.database import Connection, Database
 from tidewire.postgres.publication import Notes, publication_name, write_notes
 from tidewire.postgres.replication import Identity, Replication
@@ -70,10 +72,11 @@ class Leader:
         begun: Callable[[], None],
     ) -> None:
         self._hub = hub
-        self._spool = spool
         self._database = database
-        self.publishing = Publishing()
-        """Which tables the stream holds, and since when."""
+        self._follower = Follower(
+            hub, spool, config=config, metrics=metrics, tell=self._note_progress
+        )
+        self.publishing = self._follower.publishing
         self._config = config
         self._metrics = metrics
         self._tell = tell
@@ -91,6 +94,8 @@ class Leader:
         self._released = LSN_ZERO
         """Position that the slot may move to."""
         self._replication: Replication | None = None
+        self._bookmark = Bookmark(database)
+        self._is_overtaking = False
         self._catch_up_to = LSN_ZERO
         self._needed_at = 0.0
         self._is_needed = asyncio.Event()
@@ -125,6 +130,8 @@ class Leader:
         if self._replication is None:
             return
         try:
+            if self._bookmark.name is None:
+                await self._bookmark.take_out()
             if history.has_unsettled:
                 history.settle(await self._database.snapshot())
             released, quiet = history.settled, history.quiet
@@ -160,12 +167,32 @@ class Leader:
         self._needed_at = asyncio.get_running_loop().time()
         self._is_needed.set()
 
-    def rest(self) -> None:
+    async def rest(self) -> None:
         """Fall asleep if nobody has been there for long."""
-        idle_s = asyncio.get_running_loop().time() - self._needed_at
-        may_rest = self._config.hibernate_after_s and idle_s >= self._config.hibernate_after_s
-        if may_rest and self._replication is not None and self.is_ready:
+        if self._is_overtaking or self.state != "streaming":
+            return
+        if not self._may_rest():
+            self._bookmark.use_up()
+        elif await self._is_marked() and self._may_rest() and self._replication is not None:
             self._replication.interrupt(_Rest())
+
+    def _may_rest(self) -> bool:
+        idle_s = asyncio.get_running_loop().time() - self._needed_at
+        after_s = self._config.hibernate_after_s
+        return bool(after_s) and idle_s >= after_s and self.is_ready
+
+    async def _is_marked(self) -> bool:
+        """Leave a bookmark where it is worth it; tell when all before it was read."""
+        progress = self._hub.history.progress
+        if self.slot is None or progress - self.confirmed < limits.BOOKMARK_BYTES:
+            return True
+        try:
+            if self._bookmark.name is None:
+                await self._bookmark.take_out()
+                await self._bookmark.place(self.slot.name)
+        except DatabaseError as error:
+            _log.debug("bookmark: %s", error)  # the stream has the same trouble, and says so
+        return self._bookmark.name is None or progress >= self._bookmark.position
 
     async def abandon(self, reason: str) -> None:
         """Give this history up, because it costs more than it may: the slot is dropped.
@@ -205,10 +232,18 @@ class Leader:
 
     async def _stream(self) -> None:
         async with Replication(self._config.database_url) as replication:
+            self._is_overtaking = self._bookmark.name is not None
             try:
                 rejoin = await self._begin(replication)
-                await self._follow(replication, rejoin)
+                assembler = None
+                if self._bookmark.name is not None:
+                    name = self._bookmark.name
+                    assembler = await self._follower.overtake(name, replication, rejoin)
+                    self._bookmark.use_up()
+                    self._is_overtaking = False
+                await self._follower.follow(replication, rejoin, assembler)
             finally:
+                self._is_overtaking = False
                 self._replication = None
                 self._hub.interrupt()
 
@@ -237,6 +272,7 @@ class Leader:
 
     def _begin_history(self, slot: Slot, identity: Identity) -> None:
         self.slot = slot
+        self._bookmark.recall(slot.name)
         epoch = epoch_of(identity.system_id, identity.timeline, slot.name)
         if epoch != self._hub.epoch:
             notes = self._notes = slot.notes
@@ -245,24 +281,10 @@ class Leader:
             self.publishing.recall(notes.horizons)
             self._released = slot.confirmed
 
-    async def _follow(self, replication: Replication, rejoin: Rejoin) -> None:
-        assembler = Assembler(self._spool, publishing=self.publishing)
-        clock = asyncio.get_running_loop().time
-        history = self._hub.history
-        while True:
-            batch = await replication.read()
-            transactions = assembler.feed(batch.messages)
-            if transactions:
-                self._hub.deliver(rejoin.check(transactions), clock())
-                self._metrics.transactions.inc(len(transactions))
-                self._metrics.rows.inc(sum(transaction.rows for transaction in transactions))
-            if batch.progress and not assembler.is_open and rejoin.check_progress(batch.progress):
-                self._hub.advance(batch.progress)
-            if history.progress >= self._catch_up_to and rejoin.is_complete:
-                self.is_ready = True
-            self._tell()
-            # A busy stream never waits by itself, and the sockets want their turn.
-            await asyncio.sleep(0)
+    def _note_progress(self, rejoin: Rejoin) -> None:
+        if self._hub.history.progress >= self._catch_up_to and rejoin.is_complete:
+            self.is_ready = True
+        self._tell()
 
     async def _sleep(self) -> None:
         """Keep nothing open until somebody comes; the log does not grow older meanwhile."""
@@ -302,6 +324,8 @@ class Leader:
             return
         try:
             self._replication.report(flush, wants_reply=True)
+            if self._follower.ahead is not None:
+                self._follower.ahead.report(wants_reply=True)
         except DatabaseGone as error:
             _log.debug("report: %s", error)  # the reader sees the same and deals with it
 

@@ -56,6 +56,11 @@ WAL_BYTES: Final = 8192 * MIB
 WAL_BYTES_SMALLEST: Final = 64 * MIB
 # How often that is measured: a disk that takes 100 MB/s gains half a gigabyte meanwhile.
 GUARD_S: Final = 5.0
+# A slot that trails by more than this when a server falls asleep gets a bookmark: what lies between
+# is decoded at about 4 ms for each MiB.
+BOOKMARK_BYTES: Final = 8 * MIB
+# Making one waits for all transactions that have written; meanwhile others wait for our connection.
+BOOKMARK_TIMEOUT_S: Final = 1.0
 # While nobody is there it is measured less often, the sooner the faster the log grows: a minute of
 # log at 60 MB/s still fits into half of the bound.
 GUARD_ASLEEP_S: Final = 10.0

@@ -34,6 +34,7 @@ from tidewire.postgres.publication import (
 )
 
 _log = logging.getLogger("tidewire.slot")
+_BOOKMARK = "_wake"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,13 @@ class Slot:
 
 
 def slot_pattern(deployment: str) -> str:
-    """Describe the names of a deployment's slots, for PostgreSQL's operator ~."""
-    return f"^tidewire_{re.escape(deployment)}_[0-9a-f]{{8}}$"
+    """Describe the names of a deployment's slots and bookmarks, for PostgreSQL's operator ~."""
+    return f"^tidewire_{re.escape(deployment)}_[0-9a-f]{{8}}({_BOOKMARK})?$"
+
+
+def bookmark_of(slot: str) -> str:
+    """Name the bookmark of a slot."""
+    return slot + _BOOKMARK
 
 
 def epoch_of(system_id: str, timeline: str, slot: str) -> str:
@@ -89,14 +95,20 @@ async def ensure_slot(database: Database, deployment: str) -> Slot:
 async def _ensure_locked(connection: Connection, deployment: str) -> Slot:
     publication = publication_name(deployment)
     is_published = await has_publication(connection, publication)
-    for found in await _slots(connection, deployment):
+    slots = await _slots(connection, deployment)
+    for found in slots:
+        name = str(found["name"])
+        if name.endswith(_BOOKMARK):
+            continue
         if is_published and not found["is_lost"]:
-            name = str(found["name"])
             notes = await read_notes(connection, publication, name)
             return Slot(name, parse_lsn(str(found["confirmed"])), notes)
         # A slot older than its publication cannot be decoded, and a lost one has no WAL any more.
-        _log.warning("slot %s is of no use any more: a new history begins", found["name"])
-        await drop_slot(connection, str(found["name"]))
+        _log.warning("slot %s is of no use any more: a new history begins", name)
+        await drop_slot(connection, name)
+    for found in slots:
+        if str(found["name"]).endswith(_BOOKMARK):
+            await drop_slot(connection, str(found["name"]))  # in a history that has ended
     if not is_published:
         await create_publication(connection, publication)
     return await _create_slot(connection, deployment)

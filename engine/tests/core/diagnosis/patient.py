@@ -55,6 +55,7 @@ PUBLICATION = Publication(
     is_via_root=True,
 )
 SLOT = Slot(
+    is_bookmark=False,
     name="tidewire_default_0123abcd",
     database="app",
     is_own=True,

@@ -30,7 +30,12 @@ def test_a_slot_in_use_is_well_and_so_is_none() -> None:
 @pytest.mark.parametrize(
     ("changes", "level", "text", "remedy"),
     [
-        ({"active_pid": None}, Level.WARNING, "the server does not run", ["-- start the", DROP]),
+        (
+            {"active_pid": None},
+            Level.WARNING,
+            "the server does not run, or sleeps",
+            ["-- start the", DROP],
+        ),
         (
             {"active_pid": None, "is_own": False, "retained_bytes": 5 * GIB},
             Level.WARNING,

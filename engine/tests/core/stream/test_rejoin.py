@@ -89,3 +89,27 @@ def test_a_commit_where_clients_were_told_that_there_is_none_is_another_history(
     assert Rejoin(log).check([*again, commit(151)]) == [commit(151)]
     with pytest.raises(BrokenHistory, match="where there was none"):
         Rejoin(log).check([*again, commit(150)])
+
+
+def test_a_stream_that_reads_ahead_begins_behind_the_log() -> None:
+    log = History(FLOOR)
+    log.append(commit(110), 0.0)
+    log.advance(Lsn(115))
+    ahead = Rejoin.ahead(log)
+    assert (ahead.after, ahead.is_complete) == (115, True)
+    assert ahead.check([commit(120)]) == [commit(120)]
+    with pytest.raises(BrokenHistory, match="where there was none before"):
+        Rejoin.ahead(log).check([commit(112)])
+
+
+def test_what_a_stream_ahead_has_brought_is_not_new() -> None:
+    log = History(FLOOR)
+    log.append(commit(110), 0.0)
+    behind, ahead = Rejoin(log), Rejoin.ahead(log)
+    for transaction in ahead.check([commit(120), commit(130)]):
+        log.append(transaction, 0.0)
+    assert behind.check([commit(110), commit(120)]) == []
+    assert behind.is_complete
+    assert behind.check([commit(130), commit(140)]) == [commit(140)]
+    log.append(commit(140), 0.0)
+    assert behind.check([commit(150)]) == [commit(150)]

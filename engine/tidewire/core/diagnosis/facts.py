@@ -90,6 +90,8 @@ class Slot:
     database: str
     is_own: bool
     """Whether it is of this deployment, in this database."""
+    is_bookmark: bool
+    """Whether a server has left it when it fell asleep."""
     active_pid: int | None
     retained_bytes: int | None
     """The write-ahead log that it keeps; None: none any more."""

@@ -53,10 +53,12 @@ def _slot(slot: Slot, settings: Settings) -> Finding:
         )
     if slot.active_pid is not None:
         return ok("slot", f"in use by pid {slot.active_pid}; {keeps}", subject=slot.name)
+    if slot.is_own and slot.is_bookmark:
+        return ok("slot", f"a server has left it to wake from; {keeps}", subject=slot.name)
     if slot.is_own:
         return warning(
             "slot",
-            f"the server does not run, and {keeps}, more with every write",
+            f"the server does not run, or sleeps, and {keeps}, more with every write",
             note("start the server; or, if this deployment is not coming back:"),
             drop,
             subject=slot.name,

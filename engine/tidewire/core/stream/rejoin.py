@@ -26,10 +26,18 @@ class Rejoin:
         self._told = history.progress
         self.after = history.floor
         """Where the stream has to start."""
+        self._history = history
         if history.next > history.first:
             newest = history.at(history.next - 1)
             self._expected = (newest.lsn, newest.tag)
             self.after, _ = history.before(history.next - 1)
+
+    @classmethod
+    def ahead(cls, history: History) -> Rejoin:
+        """Begin behind the log, where nothing can come again; another stream will prove it."""
+        rejoin = cls(history)
+        rejoin.after, rejoin._expected = history.progress, None
+        return rejoin
 
     @property
     def is_complete(self) -> bool:
@@ -49,6 +57,9 @@ class Rejoin:
             self._expected = None
         if found and found[0].lsn <= self._told:
             raise BrokenHistory(f"the commit {found[0].tag} came where there was none before")
+        newest = self._history.newest
+        if found and found[0].lsn <= newest:  # a stream that was ahead has brought it
+            found = [transaction for transaction in found if transaction.lsn > newest]
         return found
 
     def check_progress(self, progress: Lsn) -> bool:

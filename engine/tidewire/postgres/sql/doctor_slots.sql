@@ -2,6 +2,7 @@
 SELECT slot_name::text                                      AS name,
        quote_ident(database)                                AS database,
        slot_name ~ %(pattern)s AND database = current_database() AS is_own,
+       slot_name ~ '_wake$'                                 AS is_bookmark,
        active_pid,
        wal_status,
        pg_wal_lsn_diff(
