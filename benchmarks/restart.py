@@ -114,22 +114,29 @@ def fill(
 ) -> tuple[str, Lsn]:
     """Let commits fill the window and kill the server; return its slot and where the log ends."""
     tell(f"restart: filling a window of {size // MIB} MiB")
-    connection.execute("SET synchronous_commit = off")
     with python("engine", url) as engine:
-        port = engine.read()
-        status: dict[str, object] = {"log_bytes": 0}
-        with Helper([receiver, port, "1", "orders"]) as client:
-            client.read()
-            first = 0
-            while int(str(status["log_bytes"])) < size - MIB:
-                written = load(connection, first)
-                first += COMMITS_AT_ONCE
-                while parse_lsn(str(status.get("progress", "0/0"))) < written:
-                    status = json.loads(get(f"http://127.0.0.1:{port}", "/v1/status"))
-                    time.sleep(0.05)  # it has to read what was written, and tells nobody
+        status = fill_log(engine.read(), receiver, connection, size)
         engine.kill()
     tell(f"restart: {status['log_commits']} commits in the log")
     return str(status["slot"]), parse_lsn(str(status["progress"]))
+
+
+def fill_log(
+    port: str, receiver: Path, connection: psycopg.Connection[TupleRow], size: int
+) -> dict[str, object]:
+    """Let commits of a followed table fill the log of a server; return its status then."""
+    connection.execute("SET synchronous_commit = off")
+    status: dict[str, object] = {"log_bytes": 0}
+    with Helper([receiver, port, "1", "orders"]) as client:
+        client.read()
+        first = 0
+        while int(str(status["log_bytes"])) < size - MIB:
+            written = load(connection, first)
+            first += COMMITS_AT_ONCE
+            while parse_lsn(str(status.get("progress", "0/0"))) < written:
+                status = json.loads(get(f"http://127.0.0.1:{port}", "/v1/status"))
+                time.sleep(0.05)  # it has to read what was written, and tells nobody
+    return status
 
 
 def load(connection: psycopg.Connection[TupleRow], first: int) -> Lsn:

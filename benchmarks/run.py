@@ -31,6 +31,7 @@ NAMES = (
     "idle",
     "bigtxn",
     "restart",
+    "wake",
     "oracle",
     "agents",
 )

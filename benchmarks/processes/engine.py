@@ -1,4 +1,4 @@
-"""The whole engine on a database: `engine URL [DEPLOYMENT]`.
+"""The whole engine on a database: `engine URL [DEPLOYMENT [SECONDS]]`, asleep when alone so long.
 
 stdout: the port, when it is ready. stdin: any line is answered with "collected" once the garbage
 collector has run; it ends when stdin is closed.
@@ -16,8 +16,14 @@ from tidewire.engine import Engine
 
 
 async def main() -> None:
-    url, deployment = [*sys.argv[1:], "default"][:2]
-    config = Config(database_url=url, deployment=deployment, dev=True, listen="127.0.0.1:0")
+    url, deployment, awake_s = [*sys.argv[1:], *("", "default", "60")[len(sys.argv) - 1 :]]
+    config = Config(
+        database_url=url,
+        deployment=deployment,
+        dev=True,
+        listen="127.0.0.1:0",
+        hibernate_after_s=int(awake_s),
+    )
     async with Engine(config) as engine:
         gc.collect()
         gc.freeze()  # as `tidewire serve` does

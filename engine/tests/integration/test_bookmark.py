@@ -33,6 +33,10 @@ BOOKMARKS = """
 SELECT slot_name FROM pg_replication_slots
 WHERE slot_name LIKE '%\\_wake' AND database = current_database()
 """
+PLACES = """
+SELECT confirmed_flush_lsn - '0/0' FROM pg_replication_slots
+WHERE slot_name LIKE '%\\_wake' AND database = current_database()
+"""
 SLEEPY = {"hibernate_after_s": 1}
 
 
@@ -164,12 +168,15 @@ async def test_writers_write_all_the_while(live: Live) -> None:
     found: list[int] = []
     async with asleep(live) as (engine, cursor), asyncio.TaskGroup() as tasks:
         tasks.create_task(write())
+        places = []
         for _ in range(2):
-            assert len(await bookmarks(live)) == 1
+            places += await live.execute(PLACES)
             cursor = await read(engine, cursor)
             await fall_asleep(engine)
         is_over = True
     assert found == list(range(1, len(found) + 1))
+    (first,), (second,) = places
+    assert first < second, "each sleep has a bookmark of its own"
 
 
 @only_newest
