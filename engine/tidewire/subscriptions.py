@@ -85,9 +85,32 @@ class Subscriptions:
         self._hub = hub
         self._look_ups = LookUps(resolve, start)
         self._reach = reach
+        self._going_on: dict[ServerSession, asyncio.Event] = {}
+        """Sessions of which it is not clear yet where they go on, and who waits for that."""
 
     async def answer(self, session: ServerSession, asked: Sequence[frames.ShapeRequest]) -> None:
-        """Refuse what cannot be, and let the others join together."""
+        """Refuse what cannot be, and let the others join together.
+
+        A session has one cursor: what begins in the present, and was asked for behind shapes that
+        go on from an earlier position, joins behind them.
+        """
+        before = self._going_on.get(session)
+        if before is None and any(request.start for request in asked):
+            is_clear = self._going_on[session] = asyncio.Event()
+            try:
+                await self._answer(session, asked, None)
+            finally:
+                del self._going_on[session]
+                is_clear.set()
+        else:
+            await self._answer(session, asked, before)
+
+    async def _answer(
+        self,
+        session: ServerSession,
+        asked: Sequence[frames.ShapeRequest],
+        before: asyncio.Event | None,
+    ) -> None:
         resolved: list[tuple[frames.ShapeRequest, ShapeSpec]] = []
         fresh: set[str] = set()
         for request in asked:
@@ -107,6 +130,8 @@ class Subscriptions:
                 _log.warning("cannot look up a table: %s", error, extra={"connection": session.id})
                 text = "the database cannot be asked now; try again later"
                 self._hub.refuse(session, request, "unavailable", text)
+        if before is not None and any(not each.initial or each.start for each, _ in resolved):
+            await before.wait()
         self._hub.join(session, resolved, fresh=fresh)
 
     async def _resolve_one(self, request: frames.ShapeRequest) -> tuple[ShapeSpec, bool]:

@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from engine.tests.integration.live import Live, in_loop
+from engine.tests.integration.live import Live, eventually, in_loop
 from engine.tests.integration.syncing import (
     Cutter,
+    Gate,
     Watched,
     compare,
     cutter,
@@ -25,9 +26,12 @@ from engine.tests.integration.syncing import (
     only_newest,
     script,
     together,
+    wire,
 )
 from engine.tests.integration.test_sync_copies import TABLES, WHOLE, prepare, write
 from tidewire import Shape, limits
+from tidewire.core.protocol import frames
+from tidewire.definitions import Definitions
 
 pytestmark = [pytest.mark.postgres, only_newest]
 
@@ -119,6 +123,39 @@ async def test_every_connection_is_cut_while_others_write(
             await asyncio.wait(writing)
             await compare(live, client, *rows)
             assert client.kinds.count("welcome") > 60
+
+
+@in_loop
+async def test_what_is_asked_for_anew_does_not_overtake_what_goes_on(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Method: the table of the subscription that goes on is looked up last.
+    gate, resolve = Gate(), Definitions.resolve
+
+    async def slowly(self: Definitions, request: frames.ShapeRequest) -> object:
+        if not request.initial or request.start:
+            await gate.enter(request.table)
+        return await resolve(self, request)
+
+    monkeypatch.setattr(Definitions, "resolve", slowly)
+    await script(live, "CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE u (id int PRIMARY KEY)")
+    async with live.engine() as engine:
+        async with wire(engine.url) as raw:
+            await raw.subscribe(table="u", initial=True)
+            told = (await raw.subscribe(id="2", table="t", initial=True))[-1]
+        await script(live, "INSERT INTO t VALUES (1)")
+        start = {"epoch": engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+        async with wire(engine.url) as raw:
+            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": start}])
+            await raw.say("subscribe", shapes=[{"id": "2", "table": "u", "initial": False}])
+            gate.open("u")
+            await eventually(lambda: sorted(gate.arrived) == ["t", "u"])
+            await script(live, "INSERT INTO u VALUES (2)")
+            await eventually(lambda: engine.hub.history.newest > engine.hub.history.at(0).lsn)
+            gate.open("t")
+            (first, *_, commit) = await raw.until("commit")
+            assert (first["id"], first["mode"]) == ("1", "catchup")
+            assert commit["parts"][0]["changes"] == [["i", [1]]]
 
 
 async def used_up(budgets: Iterator[int], client: Watched) -> None:
