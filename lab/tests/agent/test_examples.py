@@ -6,51 +6,16 @@ Method: each runs as its reader would run it, beside a coordinator of its own.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
-from lab.tests.agent.kit import agent, play
-from lab.tests.coordinator.kit import DEADLINE_S, running
+from lab.tests.agent.kit import JAVASCRIPT, ROOT, needs_node, output_of, play
+from lab.tests.coordinator.kit import running
 from tidelab.agent import Agent
 
-ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "examples" / "agents"
 PAGE = (ROOT / "docs" / "howto" / "agents.md").read_text()
-NODE = shutil.which("node")
-# Node 22 has it unasked; the versions before it know the flag.
-JAVASCRIPT = [str(NODE), "--experimental-websocket"]
-
-needs_node = pytest.mark.skipif(NODE is None, reason="the program node is not here")
-
-
-async def output_of(
-    command: Sequence[object], text: str = "", folder: Path = ROOT, **environ: str
-) -> str:
-    """Run a program to its end; return what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *map(str, command),
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environ},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            out, err = await process.communicate(text.encode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, err.decode()
-    return out.decode()
 
 
 def conversations() -> list[str]:
@@ -107,52 +72,5 @@ def test_agents_in_javascript_and_python_meet() -> None:
             times = judge.follow("times")
             told = [(await anext(times)).data for _ in range(2)]
             assert {each["name"] for each in told} == {"x", "y"}
-
-    play(scene())
-
-
-SCRIPT = """\
-import { Agent } from %r;
-const url = process.argv[2];
-const agent = await Agent.join(url, "r", "js");
-const say = (...told) => console.log(JSON.stringify(told));
-const seen = [];
-await agent.publish("t", "before");
-await Promise.all([
-  agent.follow("t", (event) => seen.push(event.data)),
-  agent.publish("t", "with"),
-]);
-await agent.publish("t", "after");
-say(seen, await agent.raise("s"), await agent.await("s"));
-const version = await agent.put("k", { n: 1 }, { if_version: 0 });
-say((await agent.get("k")).value, version);
-await agent.put("k", 2, { if_version: 0 }).catch((error) => say(error.code, error.version));
-await agent.meet("b", { roster: ["js", "py"] }).catch((error) => say(error.code, error.roll.dead));
-const waiting = agent.ask("await", { signal: "never" }).catch((error) => say(error.message));
-await agent.leave();
-await waiting;
-await agent.get("k").catch((error) => say(error.message));
-await Agent.join("http://127.0.0.1:1", "r", "js").catch((error) => say(error.message));
-"""
-
-
-@needs_node
-def test_what_the_javascript_client_can_do(tmp_path: Path) -> None:
-    script = tmp_path / "script.mjs"
-    script.write_text(SCRIPT % (EXAMPLES / "agent.mjs").as_uri())
-
-    async def scene() -> None:
-        async with running() as url:
-            async with agent(url, "py"):
-                pass
-            assert (await output_of([*JAVASCRIPT, script, url])).splitlines() == [
-                '[["before","with","after"],1,1]',
-                '[{"n":1},1]',
-                '["conflict",1]',
-                '["broken",["py"]]',
-                '["closed: 1005 "]',
-                '["closed"]',
-                '["no coordinator at http://127.0.0.1:1"]',
-            ]
 
     play(scene())
