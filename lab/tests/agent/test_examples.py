@@ -1,33 +1,43 @@
-"""Goal: the programs and commands of docs/howto/agents.md do what the page says.
+"""Goal: the programs and commands of the documentation of the coordinator do what it says.
 
-Method: each runs as its reader would run it, beside a coordinator of its own.
+Method: each runs as its reader would run it, beside a coordinator of its own; for websocat, which
+cannot be counted on to be there, a socket sends the same lines.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
 from pathlib import Path
 
+from websockets.asyncio.client import connect
+
 from lab.tests.agent.kit import JAVASCRIPT, ROOT, needs_node, output_of, play
-from lab.tests.coordinator.kit import running
+from lab.tests.coordinator.kit import running, serving
 from tidelab.agent import Agent
+from tidelab.coordinator import OldClients, Options
 
 EXAMPLES = ROOT / "examples" / "agents"
-PAGE = (ROOT / "docs" / "howto" / "agents.md").read_text()
+DOCS = ROOT / "docs"
+PAGES = (
+    DOCS / "howto" / "agents.md",
+    DOCS / "reference" / "coordination.md",
+    DOCS / "reference" / "testsync.md",
+)
 
 
-def conversations() -> list[str]:
-    """Return the console blocks of the page in which curl speaks."""
-    blocks = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
-    return [block for block in blocks if "curl" in block]
+def conversations(program: str) -> list[str]:
+    """Return the console blocks in which a program speaks."""
+    blocks = re.findall(r"```console\n(.*?)```", "".join(map(Path.read_text, PAGES)), re.DOTALL)
+    return [block for block in blocks if f"$ {program} " in block]
 
 
 def test_curl_gets_what_the_page_shows(tmp_path: Path) -> None:
     async def scene() -> None:
-        assert len(conversations()) == 2
-        for block in conversations():
+        assert len(conversations("curl")) == 2
+        for block in conversations("curl"):
             async with running() as url:
                 block = block.replace("http://127.0.0.1:9104", url)
                 commands = [line[2:] for line in block.splitlines() if line.startswith("$ ")]
@@ -38,6 +48,44 @@ def test_curl_gets_what_the_page_shows(tmp_path: Path) -> None:
                 assert said.splitlines() == shown
 
     play(scene())
+
+
+def test_a_socket_gets_what_the_pages_show_of_websocat() -> None:
+    async def scene() -> None:
+        assert len(conversations("websocat")) == 3
+        for block in conversations("websocat"):
+            command, *lines = block.splitlines()
+            match = re.fullmatch(r"\$ websocat -n ws://127\.0\.0\.1:(\d+)(/\S+) <<END", command)
+            assert match, command
+            sent = [line[2:] for line in lines if line.startswith("> ")]
+            assert sent.pop() == "END"
+            shown = [json.loads(line) for line in lines if not line.startswith("> ")]
+            options = Options(http_port=0, old_clients=OldClients(ws_port=0))
+            async with serving(options) as at:
+                base = {"9104": at.url.replace("http", "ws"), "9105": at.ws_url}[match[1]]
+                async with connect(f"{base}{match[2]}", proxy=None) as socket:
+                    for line in sent:
+                        await socket.send(line)
+                    said = [json.loads(await socket.recv()) for _ in shown]
+                    await socket.close()
+                    said += [json.loads(late) async for late in socket]
+            assert all(map(is_as_shown, said, shown)), (said, shown)
+            assert len(said) == len(shown), "nothing is left out"
+
+    play(scene())
+
+
+def is_as_shown(said: object, shown: object) -> bool:
+    """Compare values; times are others each time, and three dots stand for any end."""
+    match said, shown:
+        case dict(), dict():
+            same = {name for name in said if not name.endswith("_ms") and name != "start_at"}
+            return said.keys() == shown.keys() and all(
+                is_as_shown(said[name], shown[name]) for name in same
+            )
+        case str(), str() if shown.endswith("..."):
+            return said.startswith(shown.removesuffix("..."))
+    return said == shown
 
 
 def test_two_writers_meet() -> None:
