@@ -5,6 +5,7 @@
 const NAMED = ["cancel", "raise", "publish", "put", "delete"];
 const IN_DOUBT_MAX = 32; // of those at once: so many answers are kept to be repeated
 const OPEN_MS = 10_000;
+const FRAME_BYTES_MAX = 2 * 1024 * 1024; // for a larger one the coordinator closes the socket
 
 export class Agent {
   #url; #fields; #socket; #ended;
@@ -29,6 +30,8 @@ export class Agent {
     const named = NAMED.includes(command);
     const frame = { id, do: command, ...fields };
     if (named || command === "wait") frame.once ??= `${this.#chance}.${id}`;
+    if (new Blob([JSON.stringify(frame)]).size > FRAME_BYTES_MAX)
+      return Promise.reject(new Error(`a request has at most ${FRAME_BYTES_MAX} bytes`));
     const until = fields.timeout_s && performance.now() + 1000 * fields.timeout_s;
     return new Promise((resolve, reject) => {
       this.#asked.set(id, { frame, named, until, resolve, reject });

@@ -237,11 +237,11 @@ MESSAGES = (
     wrong("unknown field `tarqet`", "wait", barrier="start", tarqet=2),
     # bad JSON
     Message("", "bad_request", "truncated"),
-    Message("{", "bad_request", "truncated"),
     Message("null", "bad_request", "Expected `object`"),
     Message('{"id":7,"do":"leave"} x', "bad_request", "trailing characters"),
     Message(b"\xff", "bad_request", "not UTF-8"),
-    Message(f'{{"do":"put","key":"config","value":{DEEP}}}', "bad_request", "deeper than"),
+    Message(f'{{"do":"put","id":7,"value":{DEEP}}}', "bad_request", "deeper than", 7),
+    Message("[" * 100_000, "bad_request", "deeper than"),
     # wrong types
     wrong("$.target", "wait", barrier="start", target="2"),
     wrong("$.target", "wait", barrier="start", target=1.5),

@@ -243,7 +243,7 @@ class Client:
             case KeyRead():
                 return [result]
             case Denied(code="gone") if isinstance(request.command, Join):
-                raise RunForgotten(f"the coordinator has forgotten what was there: {result}")
+                raise RunForgotten(str(result))
             case Denied() if isinstance(request.command, Join):
                 raise AgentEnded(f"{self._join.agent} may not join run {self._join.run}: {result}")
             case _:

@@ -219,8 +219,9 @@ class Coordinator:
         run = self._runs.get(command.run)
         if command.began_ms is None or (run is not None and run.began_ms == command.began_ms):
             return None
-        told = f"run {command.run}, as {command.agent} knew it, is forgotten"
-        return Fault("gone", f"{told}: it was deleted, or kept in memory by a server that ended")
+        told = f"the coordinator has forgotten the run {command.run} that {command.agent} was in"
+        why = "it was deleted, or the coordinator was started again without `--store`"
+        return Fault("gone", f"{told}: {why}; begin anew")
 
     def _follow(self, peer: _Peer, command: Command) -> Fault | None:
         """Note what a connection follows, to forget it with the connection."""
