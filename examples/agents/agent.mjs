@@ -1,38 +1,48 @@
-// An agent of a test run, for Node 22 and browsers: no dependency, no build.
-// It does not reconnect: when the socket closes, all that waits is rejected.
+// An agent of a test run, for Node 22 and browsers: no dependency, no build. When its connection
+// breaks it comes back as the same agent, and asks again for what has no answer yet, under the same
+// name (`once`), so that nothing happens twice.
+
+const NAMED = ["cancel", "raise", "publish", "put", "delete"];
+const IN_DOUBT_MAX = 32; // of those at once: so many answers are kept to be repeated
+const OPEN_MS = 10_000;
+const FRAME_BYTES_MAX = 2 * 1024 * 1024; // for a larger one the coordinator closes the socket
 
 export class Agent {
-  #answers = new Map();
-  #listeners = new Map();
+  #url; #fields; #socket; #ended;
   #lastId = 0;
-  #socket;
+  #asked = new Map();
+  #followed = new Map();
+  #chance = crypto.getRandomValues(new Uint32Array(3)).join("-");
 
   /** Join a run; `agent` is this agent's name. More fields are those of `join`, as `size`. */
-  static async join(url, run, agent, more = {}) {
+  static async join(url, run, agent, { open_s = 10, ...more } = {}) {
     const self = new Agent();
-    const socket = (self.#socket = new WebSocket(url.replace(/^http/, "ws") + "/v2/connect"));
-    socket.onmessage = (message) => self.#receive(JSON.parse(message.data));
-    await new Promise((resolve, reject) => {
-      socket.onopen = resolve;
-      socket.onclose = socket.onerror = () => reject(new Error(`no coordinator at ${url}`));
-    });
-    socket.onclose = ({ code, reason }) => self.#end(`closed: ${code} ${reason}`);
-    await self.ask("join", { run, agent, ...more });
+    [self.#url, self.#fields] = [url, { run, agent, ...more }];
+    await self.#come(open_s);
+    if (self.#ended) throw self.#ended;
     return self;
   }
 
   /** Send any command of the protocol; resolve with its answer, or reject with its error. */
-  ask(command, fields = {}, listener = undefined) {
-    if (this.#socket.readyState !== WebSocket.OPEN) return Promise.reject(new Error("closed"));
+  ask(command, fields = {}) {
+    if (this.#ended) return Promise.reject(this.#ended);
     const id = ++this.#lastId;
-    this.#socket.send(JSON.stringify({ id, do: command, ...fields }));
-    return new Promise((resolve, reject) => this.#answers.set(id, { resolve, reject, listener }));
+    const named = NAMED.includes(command);
+    const frame = { id, do: command, ...fields };
+    if (named || command === "wait") frame.once ??= `${this.#chance}.${id}`;
+    if (new Blob([JSON.stringify(frame)]).size > FRAME_BYTES_MAX)
+      return Promise.reject(new Error(`a request has at most ${FRAME_BYTES_MAX} bytes`));
+    const until = fields.timeout_s && performance.now() + 1000 * fields.timeout_s;
+    return new Promise((resolve, reject) => {
+      this.#asked.set(id, { frame, named, until, resolve, reject });
+      this.#send();
+    });
   }
 
   /** Meet others and start with them; terms are `{ target: 2 }` or `{ roster: ["a", "b"] }`. */
   async meet(barrier, terms) {
     const start = await this.ask("wait", { barrier, ...terms });
-    await new Promise((go) => setTimeout(go, start.start_in_ms));
+    await sleep(start.start_in_ms);
     return start;
   }
 
@@ -41,32 +51,105 @@ export class Agent {
   publish = async (topic, data) => (await this.ask("publish", { topic, data })).offset;
   put = async (key, value, more = {}) => (await this.ask("put", { key, value, ...more })).version;
   get = (key) => this.ask("get", { key });
-  doing = (what) => this.ask("beat", { doing: what });
+  doing = (what) => this.ask("beat", { doing: (this.#fields.doing = what) });
 
-  /** Call a listener with each event `{ offset, data }` of a topic, from an offset on. */
-  follow = (topic, listener, offset = 1) => this.ask("subscribe", { topic, offset }, listener);
+  /** Call a listener with each event `{ offset, data, missed }` of a topic, from an offset on. */
+  follow(topic, listener, offset = 1) {
+    this.#followed.set(topic, { listener, next: offset });
+    return this.ask("subscribe", { topic, offset });
+  }
 
+  /** Say goodbye, so that nobody waits for this agent. */
   async leave() {
-    await this.ask("leave");
-    this.#socket.close();
+    if (this.#socket) await this.ask("leave");
+    this.#end(new Error("this agent has left"));
+  }
+
+  async #come(patience_s) {
+    const until = performance.now() + 1000 * patience_s;
+    for (let pause_ms = 20; !this.#ended; pause_ms = Math.min(2 * pause_ms, 1000)) {
+      try {
+        return await this.#connect();
+      } catch (error) {
+        if (error.code || performance.now() > until) this.#end(error);
+        else await sleep(pause_ms * (0.5 + Math.random() / 2)); // not all at the same time
+      }
+    }
+  }
+
+  #connect() {
+    const socket = new WebSocket(this.#url.replace(/^http/, "ws") + "/v2/connect");
+    const timer = setTimeout(() => socket.close(), OPEN_MS);
+    const page = globalThis.location ? ` that allows pages of ${location.origin}` : "";
+    return new Promise((resolve, reject) => {
+      socket.onopen = () => socket.send(JSON.stringify({ do: "join", ...this.#fields }));
+      socket.onclose = socket.onerror = () => reject(new Error(`no coordinator at ${this.#url}${page}`));
+      socket.onmessage = ({ data }) => {
+        const { ok, error } = JSON.parse(data);
+        if (error || this.#ended) socket.close();
+        if (error) return reject(errorOf(error));
+        if (!this.#ended) this.#resume(socket, ok);
+        resolve();
+      };
+    }).finally(() => clearTimeout(timer));
+  }
+
+  #resume(socket, { began_ms, lease_s }) {
+    Object.assign(this.#fields, { began_ms, lease_s }); // it is this run that it comes back to
+    this.#socket = socket;
+    socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
+    socket.onclose = () => {
+      this.#socket = undefined;
+      this.#come(lease_s);
+    };
+    for (const [topic, { next }] of this.#followed)
+      this.ask("subscribe", { topic, offset: next }).catch(() => {}); // its follower was told
+    this.#send();
+  }
+
+  #send() {
+    let inDoubt = 0;
+    for (const asked of this.#socket ? this.#asked.values() : []) {
+      if (asked.named && ++inDoubt > IN_DOUBT_MAX) continue;
+      if (asked.socket === this.#socket) continue;
+      asked.socket = this.#socket;
+      if (asked.until) asked.frame.timeout_s = Math.max(asked.until - performance.now(), 1) / 1000;
+      this.#socket.send(JSON.stringify(asked.frame));
+    }
   }
 
   #receive({ id, ok, error, event, ...told }) {
-    if (event === "appended") this.#listeners.get(told.topic)?.(told);
-    const answer = this.#answers.get(id);
-    if (!answer) return;
-    this.#answers.delete(id);
-    if (error) return answer.reject(Object.assign(new Error(error.message), error));
-    if (answer.listener) {
-      // Here, and not when the promise is awaited: the next event may be in the same packet.
-      this.#listeners.set(ok.topic, answer.listener);
-      ok.events.forEach((each) => answer.listener(each));
-    }
-    answer.resolve(ok);
+    if (event === "appended") this.#deliver(told.topic, [told]);
+    if (event === "replaced") this.#end(new Error(`another connection is ${told.agent} now`));
+    if (event === "dropped") this.#end(new Error(`run ${told.run} was deleted`));
+    const asked = this.#asked.get(id);
+    if (!asked) return;
+    this.#asked.delete(id);
+    // Here, and not when the promise is awaited: the next event may be in the same packet.
+    if (ok && asked.frame.do === "subscribe") this.#deliver(ok.topic, ok.events);
+    if (error) asked.reject(errorOf(error));
+    else asked.resolve(ok);
+    this.#send();
   }
 
-  #end(why) {
-    for (const { reject } of this.#answers.values()) reject(new Error(why));
-    this.#answers.clear();
+  #deliver(topic, events) {
+    const followed = this.#followed.get(topic);
+    for (const { offset, data } of followed ? events : []) {
+      if (offset < followed.next) continue; // it came before the cut, too
+      const missed = offset - followed.next;
+      followed.next = offset + 1;
+      followed.listener({ offset, data, missed });
+    }
+  }
+
+  #end(error) {
+    this.#ended = error;
+    this.#socket?.close();
+    this.#socket = undefined;
+    for (const { reject } of this.#asked.values()) reject(error);
+    this.#asked.clear();
   }
 }
+
+const sleep = (ms) => new Promise((go) => setTimeout(go, ms));
+const errorOf = (error) => Object.assign(new Error(error.message), error);

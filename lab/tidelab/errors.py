@@ -14,6 +14,7 @@
     ├── RefusedError     an agent asks for what it cannot have
     └── AgentError       what an agent asked for did not happen
         ├── AgentEnded      ... because it is over: replaced, dropped, closed, or nobody answers
+        │   └── RunForgotten   the coordinator was started again, and knows nothing of the run
         └── Denied          ... because the coordinator says no
             ├── Conflict       others were quicker, or said something else
             ├── SignalTimeout  a signal was not raised so often in time
@@ -85,6 +86,13 @@ class AgentError(LabError):
 
 class AgentEnded(AgentError):
     """The agent is over: another took its name, its run was deleted, or nobody answers."""
+
+
+class RunForgotten(AgentEnded):
+    """The coordinator has forgotten the run: barriers, signals, topics and keys are gone.
+
+    It kept them in memory and was started again, or somebody deleted the run meanwhile.
+    """
 
 
 class Denied(AgentError):

@@ -1,68 +1,43 @@
-"""Goal: the programs and commands of docs/howto/agents.md do what the page says.
+"""Goal: the programs and commands of the documentation of the coordinator do what it says.
 
-Method: each runs as its reader would run it, beside a coordinator of its own.
+Method: each runs as its reader would run it, beside a coordinator of its own; for websocat, which
+cannot be counted on to be there, a socket sends the same lines.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import json
 import re
-import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
+from websockets.asyncio.client import connect
 
-from lab.tests.agent.kit import agent, play
-from lab.tests.coordinator.kit import DEADLINE_S, running
+from lab.tests.agent.kit import JAVASCRIPT, ROOT, needs_node, output_of, play
+from lab.tests.coordinator.kit import running, serving
 from tidelab.agent import Agent
+from tidelab.coordinator import OldClients, Options
 
-ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "examples" / "agents"
-PAGE = (ROOT / "docs" / "howto" / "agents.md").read_text()
-NODE = shutil.which("node")
-# Node 22 has it unasked; the versions before it know the flag.
-JAVASCRIPT = [str(NODE), "--experimental-websocket"]
-
-needs_node = pytest.mark.skipif(NODE is None, reason="the program node is not here")
-
-
-async def output_of(
-    command: Sequence[object], text: str = "", folder: Path = ROOT, **environ: str
-) -> str:
-    """Run a program to its end; return what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *map(str, command),
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environ},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            out, err = await process.communicate(text.encode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 0, err.decode()
-    return out.decode()
+DOCS = ROOT / "docs"
+PAGES = (
+    DOCS / "howto" / "agents.md",
+    DOCS / "reference" / "coordination.md",
+    DOCS / "reference" / "testsync.md",
+)
 
 
-def conversations() -> list[str]:
-    """Return the console blocks of the page in which curl speaks."""
-    blocks = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
-    return [block for block in blocks if "curl" in block]
+def conversations(program: str) -> list[str]:
+    """Return the console blocks in which a program speaks."""
+    blocks = re.findall(r"```console\n(.*?)```", "".join(map(Path.read_text, PAGES)), re.DOTALL)
+    return [block for block in blocks if f"$ {program} " in block]
 
 
 def test_curl_gets_what_the_page_shows(tmp_path: Path) -> None:
     async def scene() -> None:
-        assert len(conversations()) == 2
-        for block in conversations():
+        assert len(conversations("curl")) == 2
+        for block in conversations("curl"):
             async with running() as url:
                 block = block.replace("http://127.0.0.1:9104", url)
                 commands = [line[2:] for line in block.splitlines() if line.startswith("$ ")]
@@ -73,6 +48,44 @@ def test_curl_gets_what_the_page_shows(tmp_path: Path) -> None:
                 assert said.splitlines() == shown
 
     play(scene())
+
+
+def test_a_socket_gets_what_the_pages_show_of_websocat() -> None:
+    async def scene() -> None:
+        assert len(conversations("websocat")) == 3
+        for block in conversations("websocat"):
+            command, *lines = block.splitlines()
+            match = re.fullmatch(r"\$ websocat -n ws://127\.0\.0\.1:(\d+)(/\S+) <<END", command)
+            assert match, command
+            sent = [line[2:] for line in lines if line.startswith("> ")]
+            assert sent.pop() == "END"
+            shown = [json.loads(line) for line in lines if not line.startswith("> ")]
+            options = Options(http_port=0, old_clients=OldClients(ws_port=0))
+            async with serving(options) as at:
+                base = {"9104": at.url.replace("http", "ws"), "9105": at.ws_url}[match[1]]
+                async with connect(f"{base}{match[2]}", proxy=None) as socket:
+                    for line in sent:
+                        await socket.send(line)
+                    said = [json.loads(await socket.recv()) for _ in shown]
+                    await socket.close()
+                    said += [json.loads(late) async for late in socket]
+            assert all(map(is_as_shown, said, shown)), (said, shown)
+            assert len(said) == len(shown), "nothing is left out"
+
+    play(scene())
+
+
+def is_as_shown(said: object, shown: object) -> bool:
+    """Compare values; times are others each time, and three dots stand for any end."""
+    match said, shown:
+        case dict(), dict():
+            same = {name for name in said if not name.endswith("_ms") and name != "start_at"}
+            return said.keys() == shown.keys() and all(
+                is_as_shown(said[name], shown[name]) for name in same
+            )
+        case str(), str() if shown.endswith("..."):
+            return said.startswith(shown.removesuffix("..."))
+    return said == shown
 
 
 def test_two_writers_meet() -> None:
@@ -107,52 +120,5 @@ def test_agents_in_javascript_and_python_meet() -> None:
             times = judge.follow("times")
             told = [(await anext(times)).data for _ in range(2)]
             assert {each["name"] for each in told} == {"x", "y"}
-
-    play(scene())
-
-
-SCRIPT = """\
-import { Agent } from %r;
-const url = process.argv[2];
-const agent = await Agent.join(url, "r", "js");
-const say = (...told) => console.log(JSON.stringify(told));
-const seen = [];
-await agent.publish("t", "before");
-await Promise.all([
-  agent.follow("t", (event) => seen.push(event.data)),
-  agent.publish("t", "with"),
-]);
-await agent.publish("t", "after");
-say(seen, await agent.raise("s"), await agent.await("s"));
-const version = await agent.put("k", { n: 1 }, { if_version: 0 });
-say((await agent.get("k")).value, version);
-await agent.put("k", 2, { if_version: 0 }).catch((error) => say(error.code, error.version));
-await agent.meet("b", { roster: ["js", "py"] }).catch((error) => say(error.code, error.roll.dead));
-const waiting = agent.ask("await", { signal: "never" }).catch((error) => say(error.message));
-await agent.leave();
-await waiting;
-await agent.get("k").catch((error) => say(error.message));
-await Agent.join("http://127.0.0.1:1", "r", "js").catch((error) => say(error.message));
-"""
-
-
-@needs_node
-def test_what_the_javascript_client_can_do(tmp_path: Path) -> None:
-    script = tmp_path / "script.mjs"
-    script.write_text(SCRIPT % (EXAMPLES / "agent.mjs").as_uri())
-
-    async def scene() -> None:
-        async with running() as url:
-            async with agent(url, "py"):
-                pass
-            assert (await output_of([*JAVASCRIPT, script, url])).splitlines() == [
-                '[["before","with","after"],1,1]',
-                '[{"n":1},1]',
-                '["conflict",1]',
-                '["broken",["py"]]',
-                '["closed: 1005 "]',
-                '["closed"]',
-                '["no coordinator at http://127.0.0.1:1"]',
-            ]
 
     play(scene())

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
 
 from lab.tests.agent.kit import agent, play
 from lab.tests.coordinator.kit import Process, call, process, running
-from tidelab.agent import Agent, AgentEnded, BarrierBroken, Entry
+from tidelab.agent import Agent, AgentEnded, BarrierBroken, Entry, RunForgotten
 
 ROUNDS = 60
 
@@ -88,6 +89,42 @@ def test_who_waits_while_the_coordinator_is_away_goes_on_waiting(tmp_path: Path)
                     assert (await anext(entries)).value == 2
             finally:
                 await again.end(signal.SIGKILL)
+
+    play(scene())
+
+
+def test_a_coordinator_that_kept_the_run_in_memory_is_not_mistaken_for_the_same() -> None:
+    """Others may be past the barrier at which this agent waits: it must not go on waiting."""
+
+    async def scene() -> None:
+        async with (
+            process() as server,
+            agent(server.url, "a") as a,
+            asyncio.TaskGroup() as tasks,
+        ):
+            events = a.follow("t")
+            waiting = [
+                tasks.create_task(_forgotten(a.barrier("m", target=2))),
+                tasks.create_task(_forgotten(a.wait_signal("s"))),
+                tasks.create_task(_forgotten(anext(events))),
+            ]
+            while not (await a.inspect()).barriers:
+                pass
+            await server.end(signal.SIGKILL)
+            again = await Process.start("", server.port)
+            try:
+                async with agent(again.url, "b") as b:
+                    for each in waiting:
+                        assert "has forgotten the run r that a was in" in await each
+                    await _forgotten(a.put("k", 1))
+                    assert [line.agent for line in (await b.inspect()).agents] == ["b"]
+            finally:
+                await again.end(signal.SIGKILL)
+
+    async def _forgotten(call: Awaitable[object]) -> str:
+        with pytest.raises(RunForgotten) as forgotten:
+            await call
+        return str(forgotten.value)
 
     play(scene())
 

@@ -1,81 +1,34 @@
-"""Goal: `tidelab agents serve` starts, ends, and refuses to start as clearly as can be.
+"""Goal: `tidelab agents serve` starts as its options say, and ends as it should.
 
 Method: the real command as a process, with real signals; and the typer app for what needs neither.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
-import resource
 import signal
-import socket
-import subprocess
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tidelab.cli.app import app
+from lab.tests.cli.kit import (
+    ANY_PORTS,
+    DEADLINE_S,
+    POSTED,
+    ask,
+    call,
+    configure,
+    run,
+    serving,
+    sqlite,
+)
 from tidelab.core.coord.testsync.meetings import Meetings, Tell
-
-DEADLINE_S = 30.0
-POSTED = b"\x00 kept \xff"
-
-
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["agents", "serve", *map(str, arguments)])
-
-
-def configure(folder: Path, **settings: Any) -> Path:
-    defaults = {"http_port": 0, "ws_port": 0, "logging": {"dir": str(folder)}}
-    (folder / "configuration.json").write_text(json.dumps({**defaults, **settings}))
-    return folder
-
-
-def sqlite(folder: Path) -> dict[str, str]:
-    return {"type": "sqlite", "sqlite_path": str(folder / "t.db")}
-
-
-@contextlib.contextmanager
-def serving(
-    folder: Path, *arguments: str, **environment: str
-) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    """Start the command; give the process and its first line. It is killed at the end."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tidelab", "agents", "serve", "--json", *arguments]
-        + ["-c", str(folder)] * (folder / "configuration.json").exists(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, process.communicate(timeout=DEADLINE_S)[1]
-        yield process, json.loads(line)
-    finally:
-        process.kill()
-        process.communicate(timeout=DEADLINE_S)
-
-
-def call(url: str, data: bytes | None = None) -> bytes:
-    header = {"Authorization": "Basic Og=="}
-    request = urllib.request.Request(url, data, header, method="GET" if data is None else "POST")
-    with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
-        return bytes(answer.read())
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
@@ -146,47 +99,6 @@ def test_an_unknown_storage_is_a_warning_and_memory(tmp_path: Path) -> None:
     assert "storage.type 'redis' is not known" in (tmp_path / "test-sync.log").read_text()
 
 
-def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        result = run("-c", configure(tmp_path, ws_port=port))
-    assert result.exit_code == 2
-    assert result.stderr == f"tidelab: cannot listen on 127.0.0.1:{port}: Address already in use\n"
-
-
-@pytest.mark.parametrize("host", ["192.0.2.1", "no.such.host.invalid"])
-def test_a_host_that_is_not_ours_is_one_line(tmp_path: Path, host: str) -> None:
-    names = {"username": "a", "password": "b"}
-    result = run("-c", configure(tmp_path, host=host, sync_client=names))
-    assert result.exit_code == 2
-    assert re.search(f"^tidelab: cannot listen on {host}:0: .+\n$", result.stderr, re.MULTILINE)
-
-
-def test_a_database_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "nowhere" / "t.db"
-    storage = {"type": "sqlite", "sqlite_path": str(path)}
-    result = run("-c", configure(tmp_path, storage=storage))
-    assert result.exit_code == 2
-    assert result.stderr == (
-        f"tidelab: storage.sqlite_path: cannot use {path}: unable to open database file\n"
-    )
-
-
-def test_a_configuration_that_is_missing_or_broken_is_one_line(tmp_path: Path) -> None:
-    missing = run("-c", tmp_path)
-    assert missing.exit_code == 2
-    assert f"there is no {tmp_path / 'configuration.json'}" in missing.stderr
-    (tmp_path / "configuration.json").write_text('{"http_port": "x", "ws_port": 70000}')
-    broken = run("-c", tmp_path, "--check")
-    assert broken.exit_code == 2
-    assert "http_port must be a number" in broken.stderr
-    assert "ws_port must be a number" in broken.stderr
-    assert broken.stderr.count("\n") == 1
-    folder = tmp_path / "folder"
-    (folder / "configuration.json").mkdir(parents=True)
-    assert "cannot be read: Is a directory" in run("-c", folder).stderr
-
-
 def test_a_check_reads_and_starts_nothing(tmp_path: Path) -> None:
     configure(tmp_path, storage=sqlite(tmp_path), http_prot=1, sync_client={"password": "secret"})
     plain = run("--configDir", tmp_path, "--check")
@@ -221,14 +133,7 @@ def test_what_the_documentation_shows_is_so(tmp_path: Path) -> None:
 
 # --- /v2 beside it ---
 
-ANY_PORTS = ("--http-port", "0", "--ws-port", "0")
 SECRET = "0123456789abcdef"
-
-
-def ask(url: str, method: str = "GET", token: str = "", data: bytes | None = None) -> Any:
-    request = urllib.request.Request(url, data, {"Authorization": f"Bearer {token}"}, method=method)
-    with urllib.request.urlopen(request, timeout=DEADLINE_S) as answer:
-        return json.loads(answer.read())
 
 
 def test_without_a_configuration_it_starts_with_defaults_and_says_so(tmp_path: Path) -> None:
@@ -294,28 +199,6 @@ def test_tokens_come_from_the_environment_and_a_file(tmp_path: Path) -> None:
         assert SECRET not in "".join(process.communicate(timeout=DEADLINE_S))
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("king 0123456789abcdef", "tokens T, line 1: write a role and a token; roles: observer, "),
-        ("admin", "tokens T, line 1: write a role and a token"),
-        ("admin short", "a token of the role admin has fewer than 16 characters"),
-        (None, "tokens T cannot be read: No such file or directory"),
-    ],
-)
-def test_tokens_that_cannot_be_meant_are_one_line(
-    tmp_path: Path, line: str | None, words: str
-) -> None:
-    path = tmp_path / "tokens"
-    if line is not None:
-        path.write_text(line)
-    result = run("-c", configure(tmp_path), "--tokens", path)
-    assert result.exit_code == 2
-    assert result.stderr.startswith("tidelab: " + words.replace(" T", f" {path}"))
-    assert "0123456789" not in result.stderr
-    assert result.stderr.count("\n") == 1
-
-
 def test_an_old_configuration_for_a_network_serves_old_clients_only(tmp_path: Path) -> None:
     names = {"username": "a", "password": "b"}
     folder = configure(tmp_path, host="0.0.0.0", sync_client=names)
@@ -330,45 +213,3 @@ def test_an_old_configuration_for_a_network_serves_old_clients_only(tmp_path: Pa
     assert (alone.exit_code, alone.stderr) == (
         2, "tidelab: to listen on 0.0.0.0 at least one token is needed\n",
     )  # fmt: skip
-
-
-def test_what_v2_cannot_use_is_one_line(tmp_path: Path) -> None:
-    folder = configure(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        used = run("-c", folder, "--http-port", str(port))
-        assert (
-            used.stderr == f"tidelab: cannot listen on 127.0.0.1:{port}: Address already in use\n"
-        )
-    (tmp_path / "c.pem").write_text("no certificate")
-    for arguments, words in (
-        (
-            ("--store", tmp_path / "nowhere" / "v2.db"),
-            "give a file in a folder that can be written",
-        ),
-        (("--store", tmp_path), "unable to open database file"),
-        (("--tls-key", tmp_path / "k.pem"), "TLS needs both, a certificate and its key"),
-        (
-            ("--tls-certificate", tmp_path / "c.pem", "--tls-key", tmp_path / "k.pem"),
-            "cannot use certificate",
-        ),
-    ):
-        result = run("-c", folder, *arguments)
-        assert result.exit_code == 2
-        assert words in result.stderr
-        assert result.stderr.count("\n") == 1
-
-
-def test_a_disk_that_fails_ends_it_with_one_line(tmp_path: Path) -> None:
-    """What cannot be kept is not answered: the file is made unusable while agents are there."""
-    path = tmp_path / "v2.db"
-    with serving(tmp_path, *ANY_PORTS, "--no-testsync", "--store", str(path)) as (process, start):
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (path.stat().st_size, -1))
-        large = b'"' + b"x" * 100_000 + b'"'
-        with pytest.raises((urllib.error.URLError, ConnectionError, HTTPException)) as broken:
-            ask(f"{start['v2_url']}/runs/r/keys/k", "PUT", data=large)
-        assert not isinstance(broken.value, urllib.error.HTTPError)
-        _, err = process.communicate(timeout=DEADLINE_S)
-    assert process.returncode == 2
-    assert err.splitlines()[-1].startswith(f"tidelab: storage {path}: ")
-    assert "Traceback" not in err

@@ -5,52 +5,23 @@ Method: `tidelab agents serve` as its own process, Chromium by Playwright, agent
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import shutil
-import subprocess
-import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-DEADLINE_S = 30.0
-FREE = ("--json", "--no-testsync", "--http-port", "0")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+from lab.tests.e2e.kit import DEADLINE_S, browsing, serving
+
 AGENT, OBSERVER = "0123456789abcdef-agent", "0123456789abcdef-observer"
 
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    executable = shutil.which("chromium")
-    assert executable, "Chromium is needed: make e2e installs it when root"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=FLAGS)
-        yield browser.new_page(color_scheme="dark", viewport={"width": 1000, "height": 560})
-        browser.close()
-
-
-@contextlib.contextmanager
-def serving(folder: Path, **environment: str) -> Iterator[str]:
-    """Start the coordinator; give the URL of /v2."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tidelab", "agents", "serve", *FREE],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **environment},
-    )
-    try:
-        assert process.stdout is not None
-        yield json.loads(process.stdout.readline())["v2_url"]
-    finally:
-        process.terminate()
-        process.communicate(timeout=DEADLINE_S)
+    with browsing() as page:
+        yield page
 
 
 def post(url: str) -> None:
@@ -64,8 +35,10 @@ def test_the_page_shows_who_waits_for_whom_and_asks_for_a_token(page: Page, tmp_
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    names = {"TIDELAB_AGENT_TOKENS": AGENT, "TIDELAB_OBSERVER_TOKENS": OBSERVER}
-    with serving(tmp_path, **names) as url:
+    with serving(tmp_path, TIDELAB_AGENT_TOKENS=AGENT, TIDELAB_OBSERVER_TOKENS=OBSERVER) as (
+        url,
+        _,
+    ):
         run = f"{url}/runs/nightly"
         page.goto(f"{url}/")
         expect(page.locator("#state")).to_have_text("a token is needed")
@@ -103,7 +76,7 @@ def test_the_page_shows_who_waits_for_whom_and_asks_for_a_token(page: Page, tmp_
 
 
 def test_the_page_may_load_nothing(page: Page, tmp_path: Path) -> None:
-    with serving(tmp_path) as url:
+    with serving(tmp_path) as (url, _):
         page.goto(f"{url}/")
         expect(page.locator("#state")).to_have_text("live")
         with pytest.raises(Exception, match="Content Security Policy"):

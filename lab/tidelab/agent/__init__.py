@@ -10,6 +10,7 @@ from tidelab.errors import (
     BarrierBroken,
     Conflict,
     Denied,
+    RunForgotten,
     SignalTimeout,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     "Denied",
     "Entry",
     "Event",
+    "RunForgotten",
     "SignalTimeout",
     "Start",
 ]

@@ -97,7 +97,8 @@ class Agent:
     will ever have: with either, barriers that can never be full end at once. An agent that does
     other things while it waits says `is_concurrent`.
 
-    All methods raise Denied when the coordinator says no, and AgentEnded when the agent is over.
+    All methods raise Denied when the coordinator says no, and AgentEnded when the agent is over: as
+    RunForgotten when the coordinator was started again and had kept the run in memory only.
     """
 
     def __init__(

@@ -259,7 +259,7 @@ class Line:
 
     def _raise_error(self) -> None:
         if self._error is not None:
-            raise AgentEnded(str(self._error)) from self._error.__cause__
+            raise type(self._error)(str(self._error)) from self._error.__cause__
 
     def _lost(self, trouble: str) -> str:
         if not self._has_come.is_set():

@@ -21,11 +21,13 @@ from typing import NamedTuple
 
 from tidelab.coordinator.keeper import Keeper
 from tidelab.coordinator.listener import App, Listener, Receive, Scope, Send, Tls, bind
+from tidelab.coordinator.metrics import Family
 from tidelab.coordinator.storage.storage import open_storage
 from tidelab.coordinator.testsync.app import AgentsApp, DataApp
 from tidelab.coordinator.testsync.connection import Connection
 from tidelab.coordinator.testsync.desk import AgentsDesk, now_ms
 from tidelab.coordinator.testsync.storage import open_data
+from tidelab.coordinator.v2 import metrics as v2_metrics
 from tidelab.coordinator.v2.app import CoordinatorApp
 from tidelab.coordinator.v2.gate import OPEN, Gate, Tokens, is_loopback
 from tidelab.core.coord.coordinator import Coordinator
@@ -101,8 +103,8 @@ async def serve(
     """
     async with AsyncExitStack() as held:
         http = held.enter_context(bind(options.host, options.http_port))
-        v2 = await _open_v2(options, held) if options.has_v2 else None
         old = _open_old(options.host, options.old_clients, held) if options.old_clients else None
+        v2 = await _open_v2(options, old, held) if options.has_v2 else None
         listeners = _listeners(options, http, v2, old)
         if ready is not None:
             ready(_address_of(options, http, None if old is None else old.ws))
@@ -125,21 +127,25 @@ class _Old(NamedTuple):
     data: DataApp
 
 
-async def _open_v2(options: Options, held: AsyncExitStack) -> _V2:
+async def _open_v2(options: Options, old: _Old | None, held: AsyncExitStack) -> _V2:
     storage = open_storage(options.storage)
     held.push_async_callback(storage.close)
     core = Coordinator(options.run_keep_s)
     keeper = Keeper(core, storage)
     core.restore(await storage.load(), keeper.now())
     gate = Gate(options.tokens, (options.host, *options.allowed_hosts), options.allowed_origins)
-    return _V2(keeper, CoordinatorApp(keeper, gate))
+
+    def measure() -> list[Family]:
+        return v2_metrics.families(keeper) + ([] if old is None else old.desk.measure())
+
+    return _V2(keeper, CoordinatorApp(keeper, gate, measure))
 
 
 def _open_old(host: str, settings: OldClients, held: AsyncExitStack) -> _Old:
     ws = held.enter_context(bind(host, settings.ws_port))
     storage = held.enter_context(contextlib.closing(open_data(settings.storage)))
     desk = AgentsDesk(settings.credentials, storage)
-    return _Old(ws, desk, DataApp(settings.credentials, storage, now_ms))
+    return _Old(ws, desk, DataApp(settings.credentials, storage, desk.tally, now_ms))
 
 
 def _listeners(
@@ -151,7 +157,7 @@ def _listeners(
     assert app is not None, "`Options` wants one of them"
     listeners = [Listener(http, app, options.tls)]
     if old is not None:
-        agents = AgentsApp(old.desk.credentials)
+        agents = AgentsApp(old.desk.credentials, old.desk.tally)
         socket_of = functools.partial(Connection, old.desk)
         listeners.append(Listener(old.ws, agents, options.tls, websocket=socket_of))
     return listeners

@@ -38,7 +38,7 @@ from lab.tests.coordinator.testsync.wire import (
 from tidelab.coordinator.testsync.desk import now_ms
 from tidelab.coordinator.testsync.storage import MemoryStorage
 from tidelab.core.coord.testsync import meetings
-from tidelab.core.coord.testsync.limits import SHARED_BYTES_MAX, START_DELAY_MS
+from tidelab.core.coord.testsync.limits import START_DELAY_MS
 
 
 async def told(client: ClientConnection) -> dict[str, Any]:
@@ -156,43 +156,6 @@ async def test_an_update_is_kept_though_its_agent_is_gone_at_once() -> None:
         async with asyncio.timeout(10):
             while await ask(reader, READ) != b'"mine"':
                 pass
-
-
-# --- nonsense ---
-
-
-NONSENSE: tuple[tuple[str | bytes, int], ...] = (
-    ('{"command":"nope","content":{}}', 404),
-    ('{"command":""}', 404),
-    ('{"command":"GET_CONNECTION_COUNT"}', 404),
-    ("hello", 400),
-    ("[1,2]", 400),
-    ("null", 400),
-    ("", 400),
-    ('{"command":5}', 400),
-    ('{"command":"close"} x', 400),
-    ('\ufeff{"command":"close"}', 400),
-    (b"\xff\xfe", 400),
-    ('{"command":"wait_checkpoint"}', 400),
-    ('{"command":"wait_checkpoint","content":"str"}', 400),
-    ('{"command":"wait_checkpoint","content":{"target_count":1.5}}', 400),
-    ('{"command":"wait_checkpoint","content":{"target_count":99999999999999999999}}', 400),
-    (wait("x", 1_000_000), 400),
-    (wait("x" * 5000, 1), 413),
-    ('{"command":"update_data","content":"' + "a" * SHARED_BYTES_MAX + '"}', 413),
-)
-
-
-@on_loop
-async def test_nonsense_is_answered_and_the_socket_stays_open() -> None:
-    async with server() as at, agent(at, 1) as client:
-        for message, code in NONSENSE:
-            answer = json.loads(await ask(client, message))
-            assert answer["command"] == "error", message[:40]
-            assert answer["content"]["code"] == code, message[:40]
-            assert answer["content"]["error"]
-            assert await ask(client, COUNT) == counted(1)
-            assert await ask(client, READ) == b""
 
 
 # --- the server itself ---

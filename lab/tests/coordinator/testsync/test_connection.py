@@ -45,31 +45,6 @@ async def test_a_message_beyond_all_bounds_ends_its_own_connection_only() -> Non
         await count_is(other, 1)
 
 
-BROKEN = (
-    b"\x81\x02hi",  # not masked
-    b"\x83\x80\0\0\0\0",  # an opcode that there is not
-    b"\xc1\x80\0\0\0\0",  # a reserved bit
-    b"\x80\x80\0\0\0\0",  # a continuation of nothing
-    b"\x89\xfe\x00\x7e\0\0\0\0" + b"x" * 126,  # a long ping
-    b"\x88\x82\0\0\0\0\x03\xe7",  # close code 999
-)
-
-
-@on_loop
-async def test_frames_that_break_the_rules_end_their_own_connection_only() -> None:
-    async with server() as at, agent(at, 1) as other:
-        for broken in BROKEN:
-            async with raw(at.ws_url) as (answers, writer):
-                await shake_hands(answers, writer)
-                await count_is(other, 2)
-                writer.write(broken)
-                async with asyncio.timeout(5):
-                    end = await answers.read()
-            assert end[0] == 0x88, broken
-            assert int.from_bytes(end[2:4]) == 1002, broken
-            await count_is(other, 1)
-
-
 # --- the end of a connection ---
 
 

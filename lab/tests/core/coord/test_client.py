@@ -19,6 +19,7 @@ from tidelab.core.coord.answer import (
     Raised,
     Reached,
     Released,
+    RunStory,
     Time,
     Written,
 )
@@ -30,6 +31,7 @@ from tidelab.core.coord.command import (
     Command,
     Drop,
     Get,
+    Inspect,
     Join,
     Put,
     Raise,
@@ -38,7 +40,7 @@ from tidelab.core.coord.command import (
     Wait,
     Watch,
 )
-from tidelab.errors import AgentEnded, BarrierBroken, Denied
+from tidelab.errors import AgentEnded, BarrierBroken, Denied, RunForgotten
 from tidelab.limits import COORD_ANSWERS_KEPT, COORD_BEAT_S, COORD_FRAME_BYTES_MAX
 
 CLOCK_AHEAD_S = 5.0  # of the agents before the coordinator
@@ -334,6 +336,28 @@ def test_a_run_that_is_deleted_ends_its_agents(wire: Wire) -> None:
     wire.table.ask(wire.table.connect(), Drop(run="r"))
     with pytest.raises(AgentEnded, match="run r was deleted"):
         wire.pump()
+
+
+def test_a_run_that_was_forgotten_meanwhile_is_not_mistaken_for_the_same(wire: Wire) -> None:
+    waiting = wire.ask(Wait(barrier="b", target=2), Released)
+    wire.pump()
+    wire.cut()
+    wire.table.disk.clear()
+    wire.table.pass_time(1)
+    wire.table.restart()
+    wire.table.join("b")
+    with pytest.raises(RunForgotten, match="has forgotten the run r that a was in: "):
+        wire.connect()
+    assert wire.result(waiting) is None
+    assert wire.table.ok(wire.table.connect(), Inspect(run="r"), RunStory).counts["present"] == 1
+
+
+def test_a_run_that_was_kept_is_the_same(wire: Wire) -> None:
+    wire.cut()
+    wire.table.pass_time(1)
+    wire.table.restart()
+    wire.connect()
+    assert wire.news == [Came(), Came()]
 
 
 def test_who_may_not_join_is_told_why(wire: Wire) -> None:

@@ -75,7 +75,12 @@ def test_an_unknown_command_is_told_the_known_ones() -> None:
 
 
 def test_a_fault_carries_the_id_of_its_request_if_that_can_be_read() -> None:
-    for text, id in (('{"do":1,"id":"x"}', "x"), ('{"do":"leave","id":[]}', None)):
+    for text, id in (
+        ('{"do":1,"id":"x"}', "x"),
+        ('{"do":"leave","id":[]}', None),
+        ('{"do":"leave","id":7,"more":' + "[" * 65 + "]" * 65 + "}", 7),
+        ('{"do":"leave","id":7,"more":' + "[" * 100_000, None),
+    ):
         found = decode_command(text.encode())
         assert isinstance(found, Answer)
         assert found.id == id

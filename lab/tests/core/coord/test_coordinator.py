@@ -150,6 +150,22 @@ def test_the_connections_of_a_dropped_run_do_not_touch_its_successor() -> None:
     assert table.ok(new, Inspect(run="r"), RunStory).counts["present"] == 2
 
 
+def test_who_comes_back_to_a_run_that_is_forgotten_makes_no_new_one() -> None:
+    table = Table()
+    began_ms = table.ok(table.connect(), Join(run="r", agent="a"), Joined).began_ms
+    again = Join(run="r", agent="a", began_ms=began_ms)
+    assert table.ok(table.connect(), again, Joined).began_ms == began_ms
+    table.ask(table.connect(), Drop(run="r"))
+    assert table.fault(table.connect(), again).code == "gone"
+    assert table.ok(table.connect(), List(), Runs).runs == ()
+    assert not table.disk
+    table.pass_time(1)
+    successor = table.ok(table.connect(), Join(run="r", agent="b"), Joined).began_ms
+    assert table.fault(table.connect(), again).code == "gone"
+    story = table.ok(table.connect(), Inspect(run="r"), RunStory)
+    assert (story.began_ms, [line.agent for line in story.agents]) == (successor, ["b"])
+
+
 def test_a_run_that_nobody_uses_is_forgotten_and_one_in_use_is_not() -> None:
     table = Table()
     table.visit(Raise(signal="s"))

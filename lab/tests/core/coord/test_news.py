@@ -52,6 +52,22 @@ def test_many_changes_are_one_telling() -> None:
     assert len(table.told[eye]) == 101
 
 
+def test_a_run_that_never_rests_is_not_told_without_rest() -> None:
+    """Between an answer and the next question something has changed, each time."""
+    table = Table()
+    a, eyes = table.join("a"), [table.connect(Rights.OBSERVER) for _ in range(3)]
+    answered = dict.fromkeys(eyes, -1)
+    for step in range(5_000):
+        for eye in eyes:
+            if (count := len(table.told[eye])) > answered[eye]:
+                answered[eye] = count
+                look(table, eye, table.last(eye, RunStory).version if count else 0)
+        table.ask(a, Beat(doing=f"page {step}"))
+        table.pass_time(0.001)
+    for eye in eyes:
+        assert 24 <= len(table.told[eye]) <= 26, "in five seconds, five times in each"
+
+
 def test_two_tellings_have_a_moment_between_them() -> None:
     table = Table()
     a, eye = table.join("a"), table.connect(Rights.OBSERVER)

@@ -50,10 +50,11 @@ def test_everything_but_the_agents_outlives_the_process() -> None:
     table = Table()
     fill(table, table.join("a", size=2))
     before = table.ok(table.connect(), Inspect(run="r"), RunStory)
+    table.pass_time(5)
     table.restart()
     after = table.ok(table.connect(), Inspect(run="r"), RunStory)
     assert after.agents == ()
-    same = ("run", "size", "barriers", "signals", "topics", "keys")
+    same = ("run", "began_ms", "size", "barriers", "signals", "topics", "keys")
     assert [getattr(after, name) for name in same] == [getattr(before, name) for name in same]
 
 

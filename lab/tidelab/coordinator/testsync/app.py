@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 from tidelab.coordinator.listener import Receive, Scope, Send
+from tidelab.coordinator.testsync.metrics import Tally
 from tidelab.coordinator.testsync.storage import Storage
 from tidelab.core.coord.testsync import answer
 from tidelab.core.coord.testsync.answer import Answer
@@ -29,10 +30,11 @@ class DataApp:
     """The HTTP port: data of tests."""
 
     def __init__(
-        self, credentials: Credentials, storage: Storage, now_ms: Callable[[], int]
+        self, credentials: Credentials, storage: Storage, tally: Tally, now_ms: Callable[[], int]
     ) -> None:
         self._credentials = credentials
         self._storage = storage
+        self._tally = tally
         self._now_ms = now_ms
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +50,7 @@ class DataApp:
             reply = answer.TIMED_OUT
         except ConnectionResetError:
             return  # a part of a body is no body
-        await _send(scope, send, reply)
+        await _send(scope, send, reply, self._tally)
 
     async def _answer(self, request: Request, receive: Receive) -> Answer:
         route = route_data(request, self._credentials)
@@ -69,7 +71,10 @@ class DataApp:
         except StorageError as error:
             _log.error("test %d: data not stored: %s", test_id, error)
             return answer.CANNOT_STORE
-        return answer.data(body) if is_new else answer.HAS_DATA
+        if not is_new:
+            return answer.HAS_DATA
+        self._tally.data_writes += 1
+        return answer.data(body)
 
     async def _read(self, test_id: int) -> Answer:
         try:
@@ -83,13 +88,15 @@ class DataApp:
 class AgentsApp:
     """The WebSocket port, for requests that do not ask for a WebSocket."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, tally: Tally) -> None:
         self._credentials = credentials
+        self._tally = tally
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         route = route_agents(_request(scope), self._credentials)
-        await _send(scope, send, answer.NO_HANDSHAKE if isinstance(route, Register) else route)
+        reply = answer.NO_HANDSHAKE if isinstance(route, Register) else route
+        await _send(scope, send, reply, self._tally)
 
 
 def _request(scope: Scope) -> Request:
@@ -121,7 +128,9 @@ async def _receive_body(receive: Receive) -> bytes | None:
     return b"".join(parts) if size <= SHARED_BYTES_MAX else None
 
 
-async def _send(scope: Scope, send: Send, reply: Answer) -> None:
+async def _send(scope: Scope, send: Send, reply: Answer, tally: Tally) -> None:
+    if reply.status >= 400:
+        tally.refused[reply.status] += 1
     headers = [
         (name.lower().encode(), value.encode("latin-1"))
         for name, value in reply.headers_for(scope["method"])

@@ -24,6 +24,7 @@ from websockets.http11 import Response
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from tidelab.coordinator.testsync.metrics import Tally
 from tidelab.core.coord.testsync import answer
 from tidelab.core.coord.testsync.answer import Answer
 from tidelab.core.coord.testsync.credentials import Credentials
@@ -51,6 +52,7 @@ class Desk(Protocol):
     """What a connection asks of the server that it belongs to."""
 
     credentials: Credentials
+    tally: Tally
 
     def register(self, test_id: int, connection: Connection) -> Agent:
         """Take an agent in, and begin to converse with it."""
@@ -186,6 +188,8 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, reply: Answer, method: str) -> None:
         assert self.transport is not None
+        if reply.status >= 400:
+            self._desk.tally.refused[reply.status] += 1
         headers = Headers([*reply.headers_for(method), ("Connection", "close")])
         body = b"" if method == "HEAD" else reply.body
         response = Response(reply.status, HTTPStatus(reply.status).phrase, headers, body)

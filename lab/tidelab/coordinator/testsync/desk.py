@@ -13,7 +13,9 @@ from typing import assert_never
 
 from websockets.frames import Frame, Opcode
 
+from tidelab.coordinator.metrics import Family
 from tidelab.coordinator.testsync.connection import Connection
+from tidelab.coordinator.testsync.metrics import Tally, families
 from tidelab.coordinator.testsync.storage import Storage
 from tidelab.core.coord.testsync import frame
 from tidelab.core.coord.testsync.credentials import Credentials
@@ -35,6 +37,7 @@ class AgentsDesk:
         self._stopped = asyncio.Event()
         self._meetings = Meetings(now_ms())
         self._connections: dict[Agent, Connection] = {}
+        self.tally = Tally(self._meetings.refused)
 
     async def run(self) -> None:
         """Converse with whoever comes, until `stop`."""
@@ -46,6 +49,10 @@ class AgentsDesk:
     def stop(self) -> None:
         """Let `run` return when all conversations have ended."""
         self._stopped.set()
+
+    def measure(self) -> list[Family]:
+        """Count what is there, and what has been since the start."""
+        return families(self._meetings.counts(), self.tally)
 
     def register(self, test_id: int, connection: Connection) -> Agent:
         """Take an agent in, and begin to converse with it."""
@@ -107,8 +114,10 @@ class AgentsDesk:
                     connection.send(Frame(Opcode.BINARY, data or b"").serialize(mask=False))
                 case KeepData(test_id, content):
                     await self._storage.keep(test_id, content, now_ms())
+                    self.tally.data_writes += 1
         except StorageError as error:
             _log.error("test %d: %s", deed.test_id, error)
+            self.tally.refused[500] += 1
             text = frame.error(500, str(error))
             connection.send(Frame(Opcode.TEXT, text).serialize(mask=False))
 

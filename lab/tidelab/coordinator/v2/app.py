@@ -6,14 +6,14 @@ The one rule: what is not allowed in learns nothing but why.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
 from tidelab.coordinator.keeper import Keeper
 from tidelab.coordinator.listener import Receive, Scope, Send
+from tidelab.coordinator.metrics import CONTENT_TYPE, Family, exposition
 from tidelab.coordinator.v2.gate import Gate
-from tidelab.coordinator.v2.metrics import CONTENT_TYPE, exposition
 from tidelab.coordinator.v2.page import HEADERS as PAGE_HEADERS
 from tidelab.coordinator.v2.page import PAGE
 from tidelab.coordinator.v2.routes import ROUTES, Refusal, Request, read_request
@@ -111,8 +111,8 @@ class Reply:
 class CoordinatorApp:
     """Everything below `/v2`, and `/metrics`."""
 
-    def __init__(self, keeper: Keeper, gate: Gate) -> None:
-        self._keeper, self._gate = keeper, gate
+    def __init__(self, keeper: Keeper, gate: Gate, measure: Callable[[], list[Family]]) -> None:
+        self._keeper, self._gate, self._measure = keeper, gate, measure
         self._replies: set[Reply] = set()
         self._is_stopping = False
 
@@ -163,7 +163,7 @@ class CoordinatorApp:
             await _send(send, rights, self._refuse(rights))
         elif path == "/metrics" and is_get:
             content_type = [(b"content-type", CONTENT_TYPE.encode())]
-            await _send(send, None, exposition(self._keeper), headers=content_type)
+            await _send(send, None, exposition(self._measure()), headers=content_type)
         elif path == "/v2" and is_get:
             await _send(send, None, _INDEX)
         else:

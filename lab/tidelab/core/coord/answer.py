@@ -16,7 +16,7 @@ Code = Literal[
     "conflict",  # others said something else: another version, another number of agents
     "too_large",
     "full",  # a bound of the server; `message` says which
-    "gone",  # it was there, and is no longer remembered
+    "gone",  # it was there, and is no longer remembered: a generation, or a run
     "timeout",
     "cancelled",
     "broken",  # too few can ever come
@@ -66,6 +66,8 @@ class Joined(Body, frozen=True):
     agent: str
     now_ms: int
     lease_s: float
+    began_ms: int
+    """When the run came into being: an agent that comes back asks for this one, and no other."""
 
 
 class Time(Body, frozen=True):
@@ -204,6 +206,7 @@ class RunStory(Body, frozen=True):
     version: int
     """Grows with every change; `after` asks for a newer one."""
     now_ms: int
+    began_ms: int
     size: int | None
     counts: dict[str, int]
     agents: tuple[AgentLine, ...]

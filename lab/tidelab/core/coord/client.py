@@ -38,7 +38,7 @@ from tidelab.core.coord.command import (
     Watch,
 )
 from tidelab.core.coord.denial import Denial
-from tidelab.errors import AgentEnded, Denied
+from tidelab.errors import AgentEnded, Denied, RunForgotten
 from tidelab.limits import (
     COORD_ANSWERS_KEPT,
     COORD_BEAT_S,
@@ -231,6 +231,7 @@ class Client:
         match result:
             case Joined():
                 self._compare(request.asked, result.now_ms, now)
+                self._join = replace(self._join, began_ms=result.began_ms)
                 return self._come(now)
             case Time():
                 self._compare(request.asked, result.now_ms, now)
@@ -241,6 +242,8 @@ class Client:
                     self._beat(now)
             case KeyRead():
                 return [result]
+            case Denied(code="gone") if isinstance(request.command, Join):
+                raise RunForgotten(str(result))
             case Denied() if isinstance(request.command, Join):
                 raise AgentEnded(f"{self._join.agent} may not join run {self._join.run}: {result}")
             case _:

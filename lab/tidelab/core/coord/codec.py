@@ -39,7 +39,7 @@ _verb = msgspec.json.Decoder(_Verb)
 def decode_command(text: bytes) -> Command | Answer:
     """Read one frame; what cannot be read is answered with a fault, under its id if it has one."""
     if fault := fault_of_text(text):
-        return Answer(error=fault)
+        return Answer(id=_id_of(text), error=fault)
     try:
         return _decoder.decode(text)
     except msgspec.MsgspecError as error:
@@ -109,7 +109,7 @@ def depth_of(text: bytes) -> int:
 def _id_of(text: bytes) -> int | str | None:
     try:
         return _head.decode(text).id
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
 
 

@@ -75,6 +75,8 @@ class Join(Command, frozen=True, kw_only=True):
     is_concurrent: bool = False
     """It does other things while it waits, so it is never part of a deadlock."""
     doing: Line = ""
+    began_ms: Milliseconds | None = None
+    """Come back to the run that began then, or to none."""
 
 
 class Leave(Command, frozen=True, kw_only=True):

@@ -197,6 +197,8 @@ class Coordinator:
         if peer.agent is not None and (peer.run, peer.agent.name) != (command.run, command.agent):
             told = f"this connection is {peer.agent.name} of run {peer.run} already"
             return Fault("conflict", told)
+        if fault := self._miss(command):
+            return fault
         run = self._run_for(command.run, now)
         if isinstance(run, Fault):
             return run
@@ -210,7 +212,16 @@ class Coordinator:
         if run.agents.size != size:
             run.note()
             run.barriers.judge(now)
-        return Joined(run.name, agent.name, round(now * 1000), agent.lease_s)
+        return Joined(run.name, agent.name, round(now * 1000), agent.lease_s, run.began_ms)
+
+    def _miss(self, command: Join) -> Fault | None:
+        """Refuse an agent that comes back to a run which is not there any more."""
+        run = self._runs.get(command.run)
+        if command.began_ms is None or (run is not None and run.began_ms == command.began_ms):
+            return None
+        told = f"the coordinator has forgotten the run {command.run} that {command.agent} was in"
+        why = "it was deleted, or the coordinator was started again without `--store`"
+        return Fault("gone", f"{told}: {why}; begin anew")
 
     def _follow(self, peer: _Peer, command: Command) -> Fault | None:
         """Note what a connection follows, to forget it with the connection."""

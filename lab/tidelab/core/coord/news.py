@@ -29,21 +29,26 @@ class News:
         self.version = round(now * 1000) + 1
         self._desk, self._tell = desk, tell
         self._looking: dict[Ticket, None] = {}
-        self._told_at = 0.0
+        self._told_at, self._told = 0.0, self.version
+        """When and what was last told: whoever has seen that is due again a moment later."""
         self._alarm: Alarm | None = None
 
     def note(self, now: float) -> None:
         """Note a change; those who look are told, together and not too often."""
         self.version += 1
-        if self._looking and self._alarm is None:
-            at = max(now, self._told_at + COORD_NEWS_S)
-            self._alarm = self._desk.alarms.set(at, self._ring)
+        if self._looking:
+            self._hurry(now)
 
     def look(self, after: int | None, wait_s: float, ticket: Ticket, now: float) -> Body | None:
         """Tell at once what is new to this request; else None, and it waits."""
-        if after != self.version or wait_s == 0:
+        if wait_s == 0 or after is None or not self._told <= after <= self.version:
+            return self._tell(now)
+        if after != self.version and now >= self._told_at + COORD_NEWS_S:
+            self._told_at, self._told = now, self.version
             return self._tell(now)
         self._looking[ticket] = None
+        if after != self.version:
+            self._hurry(now)
         self._desk.hold(
             ticket,
             functools.partial(self._looking.__delitem__, ticket),
@@ -59,8 +64,14 @@ class News:
             del self._looking[ticket]
             self._desk.answer(ticket, fault)
 
+    def _hurry(self, now: float) -> None:
+        """Tell those who look as soon as it is due."""
+        if self._alarm is None:
+            at = max(now, self._told_at + COORD_NEWS_S)
+            self._alarm = self._desk.alarms.set(at, self._ring)
+
     def _ring(self, now: float) -> None:
-        self._alarm, self._told_at = None, now
+        self._alarm, self._told_at, self._told = None, now, self.version
         self._answer(list(self._looking), now)
 
     def _answer(self, tickets: list[Ticket], now: float) -> None:

@@ -3,7 +3,7 @@
 ::
 
     kind      name             number      content
-    run                                    size, last use, newest version
+    run                                    size, last use, newest version, beginning
     outcome   barrier          generation  how it ended, and for whom
     cursor    barrier agent                up to where an agent has been told
     signal    signal                       how often it was raised
@@ -54,6 +54,8 @@ class RunContent(msgspec.Struct, frozen=True):
     size: int | None
     used: float
     version: int
+    began_ms: int = 0
+    """0 in a file that is older than this field: it says as much from one start to the next."""
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -59,6 +59,8 @@ class Run:
 
     def __init__(self, name: str, desk: Desk, now: float, changed: Callable[[float], None]) -> None:
         self.name = name
+        self.began_ms = round(now * 1000)
+        """What tells the run from one that was forgotten, and had the same name."""
         self.used = now
         self._noted: float | None = None
         self._desk = desk
@@ -80,7 +82,7 @@ class Run:
     def note(self) -> None:
         """Store what the run itself has to remember."""
         self._noted = self.used
-        content = RunContent(self.agents.size, self.used, self._keys.version)
+        content = RunContent(self.agents.size, self.used, self._keys.version, self.began_ms)
         self._desk.write(Record(self.name, "run", "", 0, msgspec.json.encode(content)))
 
     def receive(
@@ -181,6 +183,7 @@ class Run:
             case "run":
                 content = msgspec.json.decode(record.content or b"", type=RunContent)
                 self.agents.size, self.used = content.size, content.used
+                self.began_ms = content.began_ms
                 self._noted = content.used
                 self._keys.version = max(self._keys.version, content.version)
             case "outcome" | "cursor":
@@ -217,6 +220,7 @@ class Run:
             run=self.name,
             version=self.news.version,
             now_ms=round(now * 1000),
+            began_ms=self.began_ms,
             size=self.agents.size,
             counts=counts,
             agents=tuple(_line_of(agent, now) for agent in agents[:shown]),

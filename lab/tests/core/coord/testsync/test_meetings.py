@@ -133,3 +133,16 @@ def test_what_somebody_uses_is_kept() -> None:
     wait(all_, agent, "x", 1)
     assert all_.clean(9 * LONG_MS) == ForgetData(8 * LONG_MS, frozenset({1}))
     assert wait(all_, agent, "x", 1) == Tell((agent,), frame.released_before("x", 1500))
+
+
+def test_what_is_there_and_what_was_refused_is_counted() -> None:
+    all_ = Meetings(0)
+    a, b = all_.register(1), all_.register(2)
+    wait(all_, a, "x", 2)
+    wait(all_, b, "x", 1)
+    for command in ("nope", "nor this", "wait_checkpoint"):
+        say(all_, a, command, "text")
+    assert all_.counts() == {"agents": 2, "tests": 2, "checkpoints": 2}
+    assert all_.refused == {404: 2, 400: 1}
+    all_.leave(b, 0)
+    assert all_.counts() == {"agents": 1, "tests": 2, "checkpoints": 2}

@@ -7,6 +7,7 @@ changes nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
@@ -79,6 +80,16 @@ class Meetings:
         self._cleaning_at_ms = now_ms + RETENTION_S * 1000
         self._agents_count = 0
         self._checkpoints_count = 0
+        self.refused: Counter[int] = Counter()
+        """Messages that were answered with an error, by its code."""
+
+    def counts(self) -> dict[str, int]:
+        """Count what is there, for the metrics."""
+        return {
+            "agents": self._agents_count,
+            "tests": len(self._meetings),
+            "checkpoints": self._checkpoints_count,
+        }
 
     def register(self, test_id: int) -> Agent:
         """Add an agent to a test.
@@ -114,6 +125,7 @@ class Meetings:
         try:
             return self._obey(agent, read_message(payload), now_ms)
         except RefusedError as refused:
+            self.refused[refused.code] += 1
             return Tell((agent,), frame.error(refused.code, str(refused)))
 
     def _obey(self, agent: Agent, command: Command, now_ms: int) -> Deed | None:
