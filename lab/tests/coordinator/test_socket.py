@@ -16,8 +16,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lab.tests.coordinator.kit import DEADLINE_S, Agent, Json, call, http, running, serving
-from tidelab.coordinator import OldClients, Options, listener, outbox
-from tidelab.coordinator.v2 import app
+from tidelab.coordinator import OldClients, Options
+from tidelab.coordinator.v2 import socket as v2_socket
 from tidelab.coordinator.v2.gate import Tokens
 
 
@@ -143,7 +143,7 @@ def test_a_stop_closes_sockets_with_1012_after_the_last_answer() -> None:
 def test_an_agent_that_does_not_read_is_cut_and_delays_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(outbox, "COORD_OUTBOX_BYTES_MAX", 256 * 1024)
+    monkeypatch.setattr(v2_socket, "COORD_OUTBOX_BYTES_MAX", 256 * 1024)
 
     async def scene() -> None:
         async with running() as url:
@@ -174,8 +174,7 @@ def test_an_agent_that_does_not_read_is_cut_and_delays_nobody(
 
 
 def test_a_half_open_agent_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "COORD_PING_S", 0.1)
-    monkeypatch.setattr(listener, "COORD_PONG_S", 0.1)
+    monkeypatch.setattr(v2_socket, "COORD_PING_S", 0.1)
 
     async def scene() -> None:
         async with running() as url:
@@ -256,7 +255,7 @@ def test_who_has_no_token_no_path_or_no_room_gets_no_socket(
             assert await status(url, Authorization="Bearer see") == 101
             assert await status(url, "/v2/other", Authorization="Bearer see") == 404
             assert await status(url, Authorization="Bearer see", Origin="http://evil.test") == 403
-            monkeypatch.setattr(app, "COORD_CONNECTIONS_MAX", 0)
+            monkeypatch.setattr(v2_socket, "COORD_CONNECTIONS_MAX", 0)
             assert await status(url, Authorization="Bearer see") == 503
 
     play(scene())

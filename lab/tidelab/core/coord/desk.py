@@ -116,6 +116,20 @@ class Desk:
         """Keep or remove a record."""
         self._effects.writes.append(write)
 
+    def say(self, peer: int, message: Message) -> None:
+        """Say what was decided elsewhere, behind all that was said before."""
+        self._effects.messages.append((peer, message))
+
+    @property
+    def pending(self) -> int:
+        """How many messages were not handed over yet."""
+        return len(self._effects.messages)
+
+    @property
+    def has_effects(self) -> bool:
+        """Tell whether `take` would hand over anything."""
+        return any(self._effects)
+
     def take(self) -> Effects:
         """Hand over what has collected."""
         effects, self._effects = self._effects, Effects([], [], [])
