@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import json as json_module
 import os
 import resource
@@ -190,6 +191,9 @@ async def _serve(options: Options, logged: Configuration | None, *, as_json: boo
         stop.set()
 
     def greet(address: Address) -> None:
+        # What is there now stays: collections that walk it all find nothing, and stop every agent.
+        gc.collect()
+        gc.freeze()
         print(_greeting(options, address, as_json=as_json), flush=True)
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -120,6 +120,8 @@ class Connection(asyncio.Protocol):
         elif self._reader is not None:
             self._reader.feed(data)
             self._read()
+            if self._is_kept_back():
+                self._regulate()
 
     def pause_writing(self) -> None:
         """Note that the agent does not read: more than its bound is unsent."""
@@ -131,6 +133,7 @@ class Connection(asyncio.Protocol):
         """Note that the agent reads again."""
         self._is_full = False
         self._read()
+        self._regulate()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the agent: the socket is gone."""
@@ -161,6 +164,7 @@ class Connection(asyncio.Protocol):
         """Take the agent's next message."""
         self._is_held = False
         self._read()
+        self._regulate()
 
     def close(self, code: int = _NORMAL, reason: str = "") -> None:
         """Begin the closing handshake, and end it soon, whatever the agent does."""
@@ -228,7 +232,6 @@ class Connection(asyncio.Protocol):
             self._hang_up(broken.code, str(broken))
         except Exception:  # noqa: BLE001 - a bug in one conversation must not end all the others
             self.break_down()
-        self._regulate()
 
     def _take(self, opcode: Opcode, payload: bytes) -> None:
         if opcode is Opcode.CLOSE:

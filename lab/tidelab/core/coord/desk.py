@@ -128,7 +128,8 @@ class Desk:
     @property
     def has_effects(self) -> bool:
         """Tell whether `take` would hand over anything."""
-        return any(self._effects)
+        effects = self._effects
+        return bool(effects.messages or effects.writes or effects.closes)
 
     def take(self) -> Effects:
         """Hand over what has collected."""

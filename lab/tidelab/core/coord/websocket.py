@@ -24,6 +24,8 @@ _LAST, _RESERVED, _OPCODE = 0x80, 0x70, 0x0F
 _MASKED, _SIZE = 0x80, 0x7F
 _SIZE_OF_16_BITS, _SIZE_OF_64_BITS = 126, 127
 _OPCODES = frozenset(Opcode)
+_WHOLE = {_LAST | Opcode.TEXT: Opcode.TEXT, _LAST | Opcode.BINARY: Opcode.BINARY}
+"""First bytes of messages in one frame, which nearly all are."""
 _CONTROL_BYTES_MAX = 125
 _CODES = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
 """What a close frame may carry (RFC 6455, 7.4)."""
@@ -67,14 +69,14 @@ class Reader:
 
         Raises BrokenFrameError; whoever was told so reads no further.
         """
-        while (frame := self._frame()) is not None:
+        while self._at < len(self._data) and (frame := self._frame()) is not None:
             first, payload = frame
+            if self._kind is None and first in _WHOLE:
+                return _WHOLE[first], payload
             opcode = Opcode(first & _OPCODE)
             if opcode >= Opcode.CLOSE:
                 if opcode is Opcode.CLOSE:
                     _judge_close(payload)
-                return opcode, payload
-            if first & _LAST and self._kind is None:
                 return opcode, payload
             if self._kind is None:
                 self._kind, self._parts = opcode, bytearray()
@@ -92,7 +94,8 @@ class Reader:
         if have < 2:
             return None
         first, size, head = data[at], data[at + 1] & _SIZE, 6
-        self._judge(first, data[at + 1])
+        if self._kind is not None or first not in _WHOLE or data[at + 1] < _MASKED:
+            self._judge(first, data[at + 1])
         if size >= _SIZE_OF_16_BITS:
             head = 8 if size == _SIZE_OF_16_BITS else 14
             if have < head - 4:
