@@ -108,6 +108,7 @@ COORD_AGAIN_S = 1.0  # the longest pause between two attempts to connect: many i
 COORD_GOODBYE_S = 2.0  # for the answer to a goodbye; without it the lease says the same, later
 COORD_WORKER_LEASE_S = 3.0  # of a worker of pytest: it is on this machine, and comes back at once
 COORD_DOORBELL_S = 30.0  # for a worker to be told where to meet: the first one has it started
+COORD_GARBAGE_OBJECTS = 10_000  # new, until garbage is looked for: those of a thousand who wait
 COORD_RUN_KEEP_S = 12 * 3600.0  # a run that nobody used for so long is forgotten
 COORD_RUN_NOTE_S = 60.0  # the last use is stored this exactly, not at every request
 

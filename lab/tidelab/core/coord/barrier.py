@@ -9,7 +9,7 @@ or was away for longer than outcomes are kept, is told the last outcome.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from tidelab.core.coord.alarms import Alarm
 from tidelab.core.coord.answer import Fault
@@ -19,7 +19,7 @@ from tidelab.core.coord.record import Cursor, Outcome
 from tidelab.limits import COORD_GENERATIONS_KEPT
 
 
-class Terms(NamedTuple):
+class Terms(msgspec.Struct, frozen=True, gc=False):
     """What all who meet must agree on."""
 
     target: int | None
@@ -123,8 +123,9 @@ class Barrier:
         self.decided = outcome.generation
         self.outcomes[outcome.generation] = outcome
         self.meeting = None
+        untold = frozenset(outcome.untold)
         for agent, once in zip(outcome.arrived, outcome.onces, strict=True):
-            self.move(agent, Cursor(outcome.generation, once, agent not in outcome.untold))
+            self.move(agent, Cursor(outcome.generation, once, agent not in untold))
         forgotten = outcome.generation - COORD_GENERATIONS_KEPT
         self.outcomes.pop(forgotten, None)
         agents = self._at.pop(forgotten, set())

@@ -238,9 +238,10 @@ class Barriers:
             who = self._agents.get(name)
             assert who is not None, "who waits is known"
             who.stands.discard(barrier)
-            answer = fault or _released(barrier.name, outcome, who, rank, now)
-            for ticket in tickets:
-                self._desk.answer(ticket, answer)
+            if tickets:
+                answer = fault or _released(barrier.name, outcome, who, rank, now)
+                for ticket in tickets:
+                    self._desk.answer(ticket, answer)
         self._changed(now)
 
     def _close(self, barrier: Barrier, meeting: Meeting) -> None:

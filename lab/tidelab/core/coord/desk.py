@@ -79,7 +79,9 @@ class Desk:
 
     def answer(self, ticket: Ticket, result: Result) -> None:
         """Answer a request."""
-        self.alarms.cancel(ticket.alarm)
+        if ticket.alarm is not None:
+            self.alarms.cancel(ticket.alarm)
+        ticket.drop = ticket.step_back = None  # they know the ticket: a circle, gone only by chance
         tickets = self._tickets.get(ticket.peer)
         if tickets is not None:
             tickets.discard(ticket)
