@@ -170,7 +170,8 @@ class Connection(asyncio.Protocol):
         """Begin the closing handshake, and end it soon, whatever the agent does."""
         if self._session is not None:
             self._write(close_frame(code, reason))
-        self._end_soon()
+        if self in self._connections:  # else it is gone already
+            self._end_soon()
 
     def break_down(self) -> None:
         """Close because of a bug of ours, which is being handled."""
