@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import example, given
@@ -75,7 +76,7 @@ def test_what_is_written_as_usual_is_read_as_if_it_were_not(name: str, target: i
     assert outcome_of(usual) == outcome_of({**usual, "more": 1})
 
 
-def outcome_of(message: dict[str, object]) -> Command | str:
+def outcome_of(message: Mapping[str, object]) -> Command | str:
     try:
         return read_message(json.dumps(message).encode())
     except RefusedError as refused:
