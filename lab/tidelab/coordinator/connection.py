@@ -138,7 +138,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the agent: the socket is gone."""
         self._connections.discard(self)
-        self._descriptor = None
+        self._descriptor = self._reader = None
         self._leave()
 
     def shutdown(self) -> None:
