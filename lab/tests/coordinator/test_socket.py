@@ -7,7 +7,7 @@ import json
 import socket as sockets
 import subprocess
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from lab.tests.coordinator.kit import DEADLINE_S, Agent, Json, call, running, serving
-from tidelab.coordinator import OldClients, Options, listener, outbox
-from tidelab.coordinator.v2 import app
+from tidelab.coordinator import OldClients, Options, keeper
+from tidelab.coordinator.storage.sqlite import SqliteStorage
+from tidelab.coordinator.v2 import socket as v2_socket
+from tidelab.core.coord.record import Write
+from tidelab.limits import COORD_FRAME_BYTES_MAX
 
 
 def play(scene: Coroutine[Any, Any, None]) -> None:
@@ -126,7 +129,7 @@ def test_a_stop_closes_sockets_with_1012_after_the_last_answer() -> None:
 def test_an_agent_that_does_not_read_is_cut_and_delays_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(outbox, "COORD_OUTBOX_BYTES_MAX", 256 * 1024)
+    monkeypatch.setattr(v2_socket, "COORD_OUTBOX_BYTES_MAX", 256 * 1024)
 
     async def scene() -> None:
         async with running() as url:
@@ -156,9 +159,68 @@ def test_an_agent_that_does_not_read_is_cut_and_delays_nobody(
     play(scene())
 
 
+def test_agents_that_ask_faster_than_the_disk_keeps_are_held_back_and_all_are_answered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(keeper, "COORD_PENDING_MAX", 3)
+    sizes: list[int] = []
+    commit = SqliteStorage.commit
+
+    async def noted(storage: SqliteStorage, writes: Sequence[Write]) -> None:
+        sizes.append(len(writes))
+        await commit(storage, writes)
+
+    monkeypatch.setattr(SqliteStorage, "commit", noted)
+
+    async def scene() -> None:
+        async with running(Options(http_port=0, storage=tmp_path / "c.db")) as url:
+            agents = [await Agent.join(url, name) for name in ("a", "b")]
+            for agent in agents:
+                chunk = [{"id": n, "do": "raise", "signal": "s"} for n in range(100, 200)]
+                agent.socket.transport.write(b"".join(masked(frame) for frame in chunk))
+            for agent in agents:
+                for number in range(100, 200):
+                    assert "ok" in await agent.answer(number)
+            for agent in agents:
+                await agent.close()
+
+    play(scene())
+    assert max(sizes) <= 3 + 2 * 2, "what one agent has sent is not taken all at once"
+
+
+def test_a_ping_is_answered_also_while_messages_come_in_pieces() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            raw, loop = await connect_slowly(url), asyncio.get_running_loop()
+            join = masked({"do": "join", "run": "r", "agent": "a"})
+            ping = b"\x89\x82\0\0\0\0hi"
+            for piece in (join[:3], join[3:] + ping[:4], ping[4:]):
+                await loop.sock_sendall(raw, piece)
+            received = b""
+            async with asyncio.timeout(DEADLINE_S):
+                while b"\x8a\x02hi" not in received or b'"agent":"a"' not in received:
+                    received += await loop.sock_recv(raw, 4096)
+            raw.close()
+
+    play(scene())
+
+
+def test_a_frame_too_large_ends_its_own_connection_only() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            a, b = await Agent.join(url, "a"), await Agent.join(url, "b")
+            await a.socket.send("x" * (COORD_FRAME_BYTES_MAX + 1))
+            with pytest.raises(ConnectionClosed):
+                await a.receive()
+            assert a.socket.close_code == 1009
+            assert (await b.ok("raise", signal="s"))["sequence"] == 1
+            await b.close()
+
+    play(scene())
+
+
 def test_a_half_open_agent_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "COORD_PING_S", 0.1)
-    monkeypatch.setattr(listener, "COORD_PONG_S", 0.1)
+    monkeypatch.setattr(v2_socket, "COORD_PING_S", 0.1)
 
     async def scene() -> None:
         async with running() as url:
@@ -224,7 +286,7 @@ async def state_of(url: str, name: str) -> str | None:
 
 def test_without_room_there_is_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scene() -> None:
-        monkeypatch.setattr(app, "COORD_CONNECTIONS_MAX", 1)
+        monkeypatch.setattr(v2_socket, "COORD_CONNECTIONS_MAX", 1)
         async with running() as url:
             first = await Agent.join(url, "a")
             with pytest.raises(InvalidStatus) as refused:

@@ -33,7 +33,7 @@ EFFORT = int(os.environ.get("TIDEWIRE_EFFORT", "1"))
 
 def inflict(fault: str, folder: Path, *, seed: int = 1, clients: int = 10) -> Outcome:
     """Run long enough for one fault of a kind, which is healed before the run ends."""
-    outcome = run(Plan(seed=seed, clients=clients, seconds=3, faults=(fault,)), folder)
+    outcome = run(Plan(seed=seed, clients=clients, seconds=6, faults=(fault,)), folder)
     assert fault in {event.name for _, event in outcome.history.events(Invoked)}
     return outcome
 

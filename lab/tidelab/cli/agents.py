@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import json as json_module
 import os
 import resource
@@ -17,6 +18,7 @@ import typer
 
 from tidelab.cli.outcome import INTERRUPTED, PASSED
 from tidelab.core.coord.testsync.limits import FILES_MAX
+from tidelab.limits import COORD_GARBAGE_OBJECTS
 
 if TYPE_CHECKING:
     from tidelab.coordinator import Address, Options
@@ -190,6 +192,7 @@ async def _serve(options: Options, logged: Configuration | None, *, as_json: boo
         stop.set()
 
     def greet(address: Address) -> None:
+        _collect_seldom()
         print(_greeting(options, address, as_json=as_json), flush=True)
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -200,6 +203,14 @@ async def _serve(options: Options, logged: Configuration | None, *, as_json: boo
             held.enter_context(logging_to_file(logged))
         await serve_agents(options, stop, ready=greet)
     return INTERRUPTED if signals[0] == signal.SIGINT else PASSED
+
+
+def _collect_seldom() -> None:
+    """Look for garbage where there may be some: a collection stops every agent."""
+    gc.collect()
+    gc.freeze()  # what is there now stays for as long as the process
+    # Requests that wait are no garbage, and by default 700 new ones would have all looked at.
+    gc.set_threshold(COORD_GARBAGE_OBJECTS)
 
 
 def _allow_many_sockets() -> None:

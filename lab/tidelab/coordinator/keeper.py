@@ -2,8 +2,8 @@
 
 ::
 
-    connections --commands--> core --effects--> pending --commit--> storage
-                                                   '-- then --> outboxes, and answers of HTTP
+    connections --commands--> core --effects--commit--> storage
+                                          '-- then --> sockets, and answers of HTTP
 
 The one rule: effects leave in the order in which they came. All that comes while the disk is busy
 is one transaction, the next one.
@@ -17,6 +17,7 @@ import itertools
 import math
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Protocol
 
 from tidelab.coordinator.storage.storage import Storage
@@ -33,8 +34,8 @@ Message = Answer | Push
 class Line(Protocol):
     """The way back to one connection."""
 
-    def put(self, frame: bytes) -> None:
-        """Send a frame."""
+    def put(self, text: bytes) -> None:
+        """Send a text."""
         ...
 
     def close(self, code: int, reason: str) -> None:
@@ -55,10 +56,8 @@ class Keeper:
         self._storage = storage
         self._lines: dict[int, Line] = {}
         self._numbers = itertools.count(1)
-        self._pending: list[Effects] = []
-        self._pending_count = 0
-        self._has_room = asyncio.Event()
-        self._has_room.set()
+        self._held: list[Callable[[], None]] = []
+        """Called when there is room again."""
         self._stir = asyncio.Event()
         self._next = math.inf
         self._is_stopping = False
@@ -72,7 +71,7 @@ class Keeper:
     @property
     def pending(self) -> int:
         """How many messages wait for the disk."""
-        return self._pending_count
+        return self.core.pending
 
     @property
     def connections(self) -> int:
@@ -106,7 +105,13 @@ class Keeper:
 
     def answer(self, peer: int, answer: Answer) -> None:
         """Answer what was no command, behind all that is on its way."""
-        self._add(Effects([], [(peer, answer)], []))
+        self.core.say(peer, answer)
+        self._stir.set()
+
+    def refuse(self, fault: Fault) -> bytes:
+        """Count a request that was not let in, and write the answer to it."""
+        self.refused[fault.code] += 1
+        return encode(Answer(error=fault))
 
     def disconnect(self, peer: int) -> None:
         """Note that a connection is gone."""
@@ -114,9 +119,14 @@ class Keeper:
         self.core.disconnect(peer, self.now())
         self._settle()
 
-    async def room(self) -> None:
-        """Wait while too much waits for the disk."""
-        await self._has_room.wait()
+    @property
+    def has_room(self) -> bool:
+        """Tell whether little enough waits for the disk."""
+        return self.core.pending <= COORD_PENDING_MAX
+
+    def when_room(self, go_on: Callable[[], None]) -> None:
+        """Have something called as soon as there is room again."""
+        self._held.append(go_on)
 
     # --- the loop ---
 
@@ -125,9 +135,8 @@ class Keeper:
         while True:
             await self._wait()
             self.core.wake(self.now())
-            self._settle()
             await self._flush()
-            if self._is_stopping and not self._pending:
+            if self._is_stopping and not self.core.has_effects:
                 return
 
     def stop(self) -> None:
@@ -144,43 +153,35 @@ class Keeper:
                 await self._stir.wait()
 
     def _settle(self) -> None:
-        effects = self.core.take()
-        if effects.writes or effects.messages or effects.closes:
-            self._add(effects)
-        if (self.core.next_deadline() or math.inf) < self._next:
-            self._stir.set()  # `_wait` waits for too long
-
-    def _add(self, effects: Effects) -> None:
-        self._pending.append(effects)
-        self._pending_count += len(effects.messages)
-        if self._pending_count > COORD_PENDING_MAX:
-            self._has_room.clear()
-        self._stir.set()
+        """Wake the loop when there is something to deliver, or when it waits for too long."""
+        if self.core.has_effects or (self.core.next_deadline() or math.inf) < self._next:
+            self._stir.set()
 
     async def _flush(self) -> None:
         self._stir.clear()
-        turns, self._pending, self._pending_count = self._pending, [], 0
-        if writes := [write for turn in turns for write in turn.writes]:
+        effects = self.core.take()
+        if effects.writes:
             begin = time.monotonic()
-            await self._storage.commit(writes)
+            await self._storage.commit(effects.writes)
             self.commits += 1
-            self.writes += len(writes)
+            self.writes += len(effects.writes)
             self.commit_s += time.monotonic() - begin
-        for turn in turns:
-            self._deliver(turn)
-        self._has_room.set()
+        self._deliver(effects)
+        held, self._held = self._held, []
+        for go_on in held:
+            go_on()
 
-    def _deliver(self, turn: Effects) -> None:
+    def _deliver(self, effects: Effects) -> None:
         last: Message | None = None
-        frame = b""
-        for peer, message in turn.messages:
+        text = b""
+        for peer, message in effects.messages:
             if message is not last:  # an event goes to many
-                last, frame = message, encode(message)
+                last, text = message, encode(message)
             if (line := self._lines.get(peer)) is not None:
-                line.put(frame)
+                line.put(text)
                 self.messages += 1
                 if isinstance(message, Answer) and message.error is not None:
                     self.refused[message.error.code] += 1
-        for peer in turn.closes:
+        for peer in effects.closes:
             if (line := self._lines.get(peer)) is not None:
                 line.close(4001, "sent away")

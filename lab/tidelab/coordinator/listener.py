@@ -15,16 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import uvicorn
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from tidelab.core.coord.testsync.limits import ANSWER_S, CONNECTIONS_MAX, REQUEST_S
 from tidelab.errors import ConfigurationError
 from tidelab.limits import (
-    COORD_CLOSE_S,
     COORD_DRAIN_S,
-    COORD_FRAME_BYTES_MAX,
-    COORD_PING_S,
-    COORD_PONG_S,
     COORD_SWEEP_S,
 )
 
@@ -41,25 +36,6 @@ class Tls(NamedTuple):
     key: Path
 
 
-class Socket(WebSocketsSansIOProtocol):
-    """uvicorn's WebSocket, cut when the other end does not answer.
-
-    uvicorn closes a silent socket politely, and then waits for what can never be written.
-    """
-
-    def keepalive_timeout(self) -> None:
-        """Cut a socket that answers no ping."""
-        super().keepalive_timeout()
-        self.transport.abort()
-
-    async def run_asgi(self) -> None:
-        """Run the application; what is not closed soon after it is cut."""
-        try:
-            await super().run_asgi()
-        finally:
-            asyncio.get_running_loop().call_later(COORD_CLOSE_S, self.transport.abort)
-
-
 class Listener(uvicorn.Server):
     """A uvicorn server whose signals are the caller's business."""
 
@@ -69,17 +45,14 @@ class Listener(uvicorn.Server):
         app: App,
         tls: Tls | None = None,
         *,
-        websocket: Callable[..., asyncio.Protocol] = Socket,
+        websocket: Callable[..., asyncio.Protocol] | None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 cast("Any", app),  # uvicorn's types of scopes are closed, ours are mappings
                 http="h11",  # written in Python, and the only one that bounds a request's head
-                ws=cast("Any", websocket),  # uvicorn wants a class, but only ever calls it
-                ws_max_size=COORD_FRAME_BYTES_MAX,
-                ws_ping_interval=COORD_PING_S,
-                ws_ping_timeout=COORD_PONG_S,
-                ws_per_message_deflate=False,  # small frames, a near network: it would not pay
+                # uvicorn wants a class, but only ever calls it; "none" reads upgrades as requests
+                ws=cast("Any", websocket or "none"),
                 proxy_headers=False,  # nobody's word about addresses is taken
                 lifespan="off",
                 log_config=None,

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from tidelab.coordinator.connection import Connection
 from tidelab.coordinator.keeper import Keeper
 from tidelab.coordinator.listener import App, Listener, Receive, Scope, Send, Tls, bind
 from tidelab.coordinator.metrics import Family
 from tidelab.coordinator.storage.storage import open_storage
 from tidelab.coordinator.testsync.app import AgentsApp, DataApp
-from tidelab.coordinator.testsync.connection import Connection
 from tidelab.coordinator.testsync.desk import AgentsDesk, now_ms
 from tidelab.coordinator.testsync.storage import open_data
 from tidelab.coordinator.v2 import metrics as v2_metrics
@@ -155,7 +155,8 @@ def _listeners(
     data = None if old is None else old.data
     app = data if v2 is None else v2.app if data is None else _by_path(v2.app, data)
     assert app is not None, "`Options` wants one of them"
-    listeners = [Listener(http, app, options.tls)]
+    sockets = None if v2 is None else functools.partial(Connection, v2.app.sockets)
+    listeners = [Listener(http, app, options.tls, websocket=sockets)]
     if old is not None:
         agents = AgentsApp(old.desk.credentials, old.desk.tally)
         socket_of = functools.partial(Connection, old.desk)

@@ -32,7 +32,7 @@ from lab.tests.coordinator.testsync.wire import (
     shake_hands,
     wait,
 )
-from tidelab.coordinator.testsync import connection
+from tidelab.coordinator.testsync import desk
 
 
 @on_loop
@@ -151,7 +151,7 @@ async def test_an_agent_sends_faster_than_the_disk_writes(tmp_path: Path) -> Non
 
 @on_loop
 async def test_an_agent_is_pinged_and_need_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PING_S", 0.01)
+    monkeypatch.setattr(desk, "PING_S", 0.01)
     async with server() as at, agent(at, 1) as other, raw(at.ws_url) as (answers, writer):
         await shake_hands(answers, writer)
         async with asyncio.timeout(5):
@@ -164,8 +164,8 @@ async def test_a_host_that_acknowledges_nothing_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A window that stays closed is to the kernel what a host without power is: no progress."""
-    monkeypatch.setattr(connection, "GONE_S", 0.5)
-    monkeypatch.setattr(connection, "PING_S", 0.1)
+    monkeypatch.setattr(desk, "GONE_S", 0.5)
+    monkeypatch.setattr(desk, "PING_S", 0.1)
     async with server() as at, agent(at, 1) as other, raw(at.ws_url) as (answers, writer):
         await shake_hands(answers, writer)
         data = '"' + "a" * (8 << 20) + '"'

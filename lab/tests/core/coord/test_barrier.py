@@ -6,9 +6,9 @@ Method: cursors are moved by hand, and asked.
 from __future__ import annotations
 
 from tidelab.core.coord.answer import Fault
-from tidelab.core.coord.barrier import Barrier, Cursor, Terms, terms_of
+from tidelab.core.coord.barrier import Barrier, Terms, terms_of
 from tidelab.core.coord.command import Wait
-from tidelab.core.coord.record import Outcome
+from tidelab.core.coord.record import Cursor, Outcome
 
 
 def asks(once: str | None = None, generation: int | None = None) -> Wait:

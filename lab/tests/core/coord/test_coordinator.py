@@ -43,7 +43,7 @@ from tidelab.core.coord.command import (
     Wait,
     Watch,
 )
-from tidelab.core.coord.coordinator import Rights
+from tidelab.core.coord.coordinator import Coordinator, Rights
 
 
 def code(answer: Answer | None) -> str | None:
@@ -230,3 +230,14 @@ def test_what_is_there_is_counted() -> None:
     assert table.server.counts()["barriers_waiting"] == 1
     table.ask(a, Cancel(barrier="b"))
     assert table.server.ended() == {"released": 1, "cancelled": 1}
+
+
+def test_what_was_no_command_is_answered_behind_what_was_said_before() -> None:
+    server = Coordinator()
+    server.connect(1, Rights.ADMIN)
+    assert (server.has_effects, server.pending) == (False, 0)
+    server.receive(1, List(id=1), 0.0)
+    server.say(1, Answer(error=Fault("bad_request", "no JSON")))
+    assert (server.has_effects, server.pending) == (True, 2)
+    assert [m.id for _, m in server.take().messages if isinstance(m, Answer)] == [1, None]
+    assert (server.has_effects, server.pending) == (False, 0)

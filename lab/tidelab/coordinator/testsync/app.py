@@ -39,10 +39,6 @@ class DataApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "websocket":  # those of agents have a port of their own
-            await receive()
-            await send({"type": "websocket.close", "code": 1000})
-            return
         try:
             async with asyncio.timeout(REQUEST_S):
                 reply = await self._answer(_request(scope), receive)

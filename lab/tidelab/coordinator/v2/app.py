@@ -1,4 +1,4 @@
-"""The ASGI application of `/v2`: HTTP for everything that needs no socket, and the socket.
+"""The ASGI application of `/v2`: HTTP for everything that needs no socket.
 
 The one rule: what is not allowed in learns nothing but why.
 """
@@ -6,7 +6,7 @@ The one rule: what is not allowed in learns nothing but why.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -16,33 +16,16 @@ from tidelab.coordinator.metrics import CONTENT_TYPE, Family, exposition
 from tidelab.coordinator.v2.gate import Gate
 from tidelab.coordinator.v2.page import HEADERS as PAGE_HEADERS
 from tidelab.coordinator.v2.page import PAGE
+from tidelab.coordinator.v2.reply import JSON, STATUS, Header, Reply, headers_of
 from tidelab.coordinator.v2.routes import ROUTES, Refusal, Request, read_request
-from tidelab.coordinator.v2.socket import serve_socket
-from tidelab.core.coord.answer import Answer, Code, Fault
-from tidelab.core.coord.codec import COMMANDS, encode
+from tidelab.coordinator.v2.socket import PATH as SOCKET_PATH
+from tidelab.coordinator.v2.socket import Sockets
+from tidelab.core.coord.answer import Code, Fault
+from tidelab.core.coord.codec import COMMANDS
 from tidelab.core.coord.coordinator import Rights
-from tidelab.limits import COORD_CONNECTIONS_MAX, COORD_FRAME_BYTES_MAX, COORD_REQUEST_S
+from tidelab.limits import COORD_FRAME_BYTES_MAX, COORD_REQUEST_S
 
-SOCKET_PATH = "/v2/connect"
 PAGE_PATH = "/v2/"
-STATUS: Mapping[Code, int] = {
-    "bad_request": 400,
-    "unknown_command": 400,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "not_joined": 409,
-    "not_found": 404,
-    "conflict": 409,
-    "too_large": 413,
-    "full": 429,
-    "gone": 410,
-    "timeout": 504,
-    "cancelled": 409,
-    "broken": 409,
-    "deadlock": 409,
-    "dropped": 410,
-    "unavailable": 503,
-}
 
 
 def _path_of(place: str) -> str:
@@ -50,7 +33,6 @@ def _path_of(place: str) -> str:
     return short.get(place, f"/v2/runs/RUN/{place}/NAME")
 
 
-_JSON = ((b"content-type", b"application/json"),)
 _STOPPING = Fault("unavailable", "the server stops: ask again in a moment")
 
 
@@ -78,77 +60,27 @@ class _Outcome(msgspec.Struct):
 _outcome = msgspec.json.Decoder(_Outcome)
 
 
-class Reply:
-    """The answer to one HTTP request, when it comes."""
-
-    def __init__(self) -> None:
-        self.frame: bytes | None = None
-        """The whole answer; None when the client has gone."""
-        self._done = asyncio.Event()
-
-    def put(self, frame: bytes) -> None:
-        """Take the answer; the first one counts."""
-        if not self._done.is_set():
-            self.frame = frame
-            self._done.set()
-
-    def close(self, code: int, reason: str) -> None:
-        """Do nothing: an HTTP request ends with its answer."""
-
-    async def wait(self, receive: Receive) -> None:
-        """Wait for the answer, or for the client to go."""
-        async with asyncio.TaskGroup() as tasks:
-            watch = tasks.create_task(self._watch(receive))
-            await self._done.wait()
-            watch.cancel()
-
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self._done.set()
-
-
 class CoordinatorApp:
     """Everything below `/v2`, and `/metrics`."""
 
     def __init__(self, keeper: Keeper, gate: Gate, measure: Callable[[], list[Family]]) -> None:
         self._keeper, self._gate, self._measure = keeper, gate, measure
+        self.sockets = Sockets(keeper, gate)
         self._replies: set[Reply] = set()
         self._is_stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request or one socket."""
-        rights = self._gate.judge(scope["headers"])
-        if scope["type"] == "websocket":
-            refusal = self._refuse_socket(scope["path"], rights)
-            if refusal is None:
-                assert isinstance(rights, Rights), "others are refused"
-                await serve_socket(self._keeper, rights, receive, send)
-            else:
-                await receive()
-                await _send(send, refusal, self._refuse(refusal), kind="websocket.http.response")
-            return
-        await self._serve_request(scope, rights, receive, send)
+        """Serve one request."""
+        await self._serve_request(scope, self._gate.judge(scope["headers"]), receive, send)
 
     def stop(self) -> None:
         """Answer all that wait by HTTP, and whoever comes from now on, that the server stops."""
-        self._is_stopping = True
+        self._is_stopping = self.sockets.is_stopping = True
         for reply in self._replies:
             reply.put(self._refuse(_STOPPING))
 
     def _refuse(self, fault: Fault) -> bytes:
-        """Count a refusal, and write it."""
-        self._keeper.refused[fault.code] += 1
-        return encode(Answer(error=fault))
-
-    def _refuse_socket(self, path: str, rights: Rights | Fault) -> Fault | None:
-        if isinstance(rights, Fault):
-            return rights
-        if path != SOCKET_PATH:
-            return Fault("not_found", f"sockets are at {SOCKET_PATH}")
-        if self._is_stopping or self._keeper.connections >= COORD_CONNECTIONS_MAX:
-            return Fault("unavailable", "there is no room for another connection: try again")
-        return None
+        return self._keeper.refuse(fault)
 
     async def _serve_request(
         self, scope: Scope, rights: Rights | Fault, receive: Receive, send: Send
@@ -240,20 +172,10 @@ async def _send(
     body: bytes,
     *,
     status: int | None = None,
-    headers: Iterable[tuple[bytes, bytes]] = _JSON,
-    kind: str = "http.response",
+    headers: Iterable[Header] = JSON,
 ) -> None:
     """Send one whole answer."""
     status = status or (200 if error is None else STATUS[error.code])
-    headers = [
-        *headers,
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
-    ]
-    if status == 401:
-        headers.append((b"www-authenticate", b"Bearer"))
-    if status == 503:
-        headers.append((b"retry-after", b"1"))
-    await send({"type": f"{kind}.start", "status": status, "headers": headers})
-    await send({"type": f"{kind}.body", "body": body})
+    head = headers_of(status, body, headers)
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body})

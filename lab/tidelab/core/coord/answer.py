@@ -26,7 +26,7 @@ Code = Literal[
 ]
 
 
-class Roll(msgspec.Struct, frozen=True):
+class Roll(msgspec.Struct, frozen=True, gc=False):
     """Who came to a barrier and who did not; lists of names are cut, numbers are not."""
 
     barrier: str
@@ -42,7 +42,7 @@ class Roll(msgspec.Struct, frozen=True):
     """What each of those named was last doing."""
 
 
-class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
+class Fault(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Why a request was not done."""
 
     code: Code
@@ -51,8 +51,8 @@ class Fault(msgspec.Struct, frozen=True, omit_defaults=True):
     version: int | None = None
 
 
-class Body(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a request has led to."""
+class Body(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a request has led to; like all here a tree, in which there is nothing to collect."""
 
 
 class Done(Body, frozen=True):
@@ -216,7 +216,7 @@ class RunStory(Body, frozen=True):
     keys: dict[str, int]
 
 
-class Push(msgspec.Struct, frozen=True, tag_field="event", tag=str.lower):
+class Push(msgspec.Struct, frozen=True, tag_field="event", tag=str.lower, gc=False):
     """What is told without a question."""
 
 
@@ -248,7 +248,7 @@ class Dropped(Push, frozen=True):
     run: str
 
 
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One answer as it is written."""
 
     id: int | str | None = None

@@ -9,17 +9,17 @@ or was away for longer than outcomes are kept, is told the last outcome.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from tidelab.core.coord.alarms import Alarm
 from tidelab.core.coord.answer import Fault
 from tidelab.core.coord.command import Wait
 from tidelab.core.coord.desk import Ticket
-from tidelab.core.coord.record import Outcome
+from tidelab.core.coord.record import Cursor, Outcome
 from tidelab.limits import COORD_GENERATIONS_KEPT
 
 
-class Terms(NamedTuple):
+class Terms(msgspec.Struct, frozen=True, gc=False):
     """What all who meet must agree on."""
 
     target: int | None
@@ -54,14 +54,6 @@ def terms_of(command: Wait, agent: str) -> Terms | Fault:
     if terms.needed > terms.full:
         return Fault("bad_request", f"a quorum of {terms.quorum} is more than {terms.full}")
     return terms
-
-
-class Cursor(NamedTuple):
-    """Up to where an agent has come."""
-
-    generation: int
-    once: str | None
-    is_told: bool
 
 
 class Meeting:
@@ -116,9 +108,11 @@ class Barrier:
     def move(self, agent: str, cursor: Cursor) -> None:
         """Note up to where an agent has come."""
         before = self.cursors.get(agent)
-        if before is not None:
-            self._at[before.generation].discard(agent)
         self.cursors[agent] = cursor
+        if before is not None:
+            if before.generation == cursor.generation:
+                return
+            self._at[before.generation].discard(agent)
         self._at.setdefault(cursor.generation, set()).add(agent)
 
     def end(self, outcome: Outcome) -> tuple[int, list[str]]:
@@ -129,8 +123,9 @@ class Barrier:
         self.decided = outcome.generation
         self.outcomes[outcome.generation] = outcome
         self.meeting = None
+        untold = frozenset(outcome.untold)
         for agent, once in zip(outcome.arrived, outcome.onces, strict=True):
-            self.move(agent, Cursor(outcome.generation, once, agent not in outcome.untold))
+            self.move(agent, Cursor(outcome.generation, once, agent not in untold))
         forgotten = outcome.generation - COORD_GENERATIONS_KEPT
         self.outcomes.pop(forgotten, None)
         agents = self._at.pop(forgotten, set())

@@ -22,10 +22,10 @@ from tidelab.core.coord.answer import (
     Roll,
     Waiting,
 )
-from tidelab.core.coord.barrier import Barrier, Cursor, Meeting, terms_of
+from tidelab.core.coord.barrier import Barrier, Meeting, terms_of
 from tidelab.core.coord.command import Cancel, Wait
 from tidelab.core.coord.desk import Desk, Ticket
-from tidelab.core.coord.record import CursorContent, Kind, Outcome, Record
+from tidelab.core.coord.record import Cursor, Kind, Outcome, Record
 from tidelab.core.coord.stuck import Need, find_broken, find_deadlock
 from tidelab.limits import COORD_NAMES_MAX, COORD_NAMES_SHOWN_MAX
 
@@ -40,6 +40,8 @@ class Barriers:
         self._barriers: dict[str, Barrier] = {}
         self._open: dict[str, Barrier] = {}
         """Those where somebody waits."""
+        self._rosters = 0
+        """How many of these name who must come."""
 
     # --- what agents do ---
 
@@ -58,16 +60,18 @@ class Barriers:
             return Fault("full", f"a run has at most {COORD_NAMES_MAX} barriers")
         self._barriers[barrier.name] = barrier
         meeting = barrier.meeting
+        is_first = meeting is None
         if meeting is None:
             meeting = self._begin(barrier, Meeting(terms, command, now), now)
         elif meeting.terms != terms:
             told = f"barrier {barrier.name}: {agent.name} waits for {terms}"
             return Fault("conflict", f"{told}, but others wait for {meeting.terms}")
         self._arrive(barrier, meeting, agent, command, ticket, now)
-        if len(meeting.arrived) == terms.full:
+        arrived = len(meeting.arrived)
+        if arrived == terms.full:
             self._release(barrier, meeting, now)
-        else:
-            self.judge(now)
+        elif is_first or arrived >= terms.needed or len(self._open) > 1:
+            self.judge(now)  # else it only brings nearer what could be reached before
         return None
 
     def cancel(self, command: Cancel, by: str, now: float) -> Body | Fault:
@@ -96,7 +100,7 @@ class Barriers:
 
     def judge(self, now: float) -> None:
         """End all meetings that can never be full."""
-        if self._agents.size is None and not any(map(_is_roster, self._open.values())):
+        if self._agents.size is None and not self._rosters:
             return  # anybody might come
         needs = {name: self._need(name) for name in self._open}
         for name in find_broken(needs):
@@ -147,15 +151,15 @@ class Barriers:
             return
         name, _, agent = record.name.partition(" ")
         barrier = self._barriers.setdefault(name, Barrier(name))
-        told = msgspec.json.decode(content, type=CursorContent)
         barrier.recorded.add(agent)
-        barrier.move(agent, Cursor(told.generation, told.once, told.is_told))
+        barrier.move(agent, msgspec.json.decode(content, type=Cursor))
 
     # --- inside ---
 
     def _begin(self, barrier: Barrier, meeting: Meeting, now: float) -> Meeting:
         barrier.meeting = meeting
         self._open[barrier.name] = barrier
+        self._rosters += meeting.terms.roster is not None
         ring = functools.partial(self._time_out, barrier)
         meeting.alarm = self._desk.alarms.set(now + meeting.timeout_s, ring)
         self._changed(now)
@@ -234,14 +238,16 @@ class Barriers:
             who = self._agents.get(name)
             assert who is not None, "who waits is known"
             who.stands.discard(barrier)
-            answer = fault or _released(barrier.name, outcome, who, rank, now)
-            for ticket in tickets:
-                self._desk.answer(ticket, answer)
+            if tickets:
+                answer = fault or _released(barrier.name, outcome, who, rank, now)
+                for ticket in tickets:
+                    self._desk.answer(ticket, answer)
         self._changed(now)
 
     def _close(self, barrier: Barrier, meeting: Meeting) -> None:
         self._desk.alarms.cancel(meeting.alarm)
         del self._open[barrier.name]
+        self._rosters -= meeting.terms.roster is not None
         barrier.meeting = None
 
     def _repeat(
@@ -254,8 +260,8 @@ class Barriers:
         if cursor != before:
             barrier.move(agent.name, cursor)
             barrier.recorded.add(agent.name)
-            content = msgspec.json.encode(CursorContent(*cursor))
-            self._write("cursor", f"{barrier.name} {agent.name}", 0, content)
+            name = f"{barrier.name} {agent.name}"
+            self._write("cursor", name, 0, msgspec.json.encode(cursor))
         if outcome.fault is not None:
             return outcome.fault
         is_one = agent.name in outcome.arrived
@@ -317,10 +323,6 @@ class Barriers:
     def _story(self, name: str, now: float) -> str:
         agent = self._agents.get(name)
         return "was never here" if agent is None else agent.story(now)
-
-
-def _is_roster(barrier: Barrier) -> bool:
-    return barrier.meeting is not None and barrier.meeting.terms.roster is not None
 
 
 def _released(name: str, outcome: Outcome, agent: Agent, rank: int | None, now: float) -> Released:

@@ -12,7 +12,6 @@ way longer made it longer on one side only.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import NamedTuple
 
 from tidelab.limits import COORD_CLOCK_SAMPLES
@@ -32,15 +31,18 @@ class Sample(NamedTuple):
 class Clock:
     """The clock of one agent."""
 
+    __slots__ = ("_samples",)
+
     def __init__(self) -> None:
-        self._samples: deque[Sample] = deque(maxlen=COORD_CLOCK_SAMPLES)
+        self._samples: tuple[Sample, ...] = ()
 
     def compare(self, told_ms: float, heard_ms: float, sent_ms: float, now_ms: float) -> None:
         """Take the four times of one exchange; times that cannot be are ignored."""
         way = (now_ms - told_ms) - (sent_ms - heard_ms)
         if told_ms <= now_ms + _ROUNDED_MS and heard_ms <= sent_ms and way >= -_ROUNDED_MS:
             offset = ((heard_ms - told_ms) + (sent_ms - now_ms)) / 2
-            self._samples.append(Sample(max(way, _ROUNDED_MS), offset))
+            sample = Sample(max(way, _ROUNDED_MS), offset)
+            self._samples = (*self._samples, sample)[-COORD_CLOCK_SAMPLES:]
 
     @property
     def best(self) -> Sample | None:
@@ -49,5 +51,6 @@ class Clock:
 
     def local(self, server_ms: int) -> int | None:
         """Say a time of the server on the agent's clock."""
-        best = self.best
-        return None if best is None else round(server_ms + best.offset_ms)
+        if not self._samples:
+            return None
+        return round(server_ms + min(self._samples).offset_ms)

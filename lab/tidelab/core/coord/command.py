@@ -42,6 +42,7 @@ class Command(
     omit_defaults=True,
     tag_field="do",
     tag=str.lower,
+    gc=False,  # a tree: there is nothing to collect
 ):
     """A request; `id` comes back in its answer."""
 

@@ -79,7 +79,9 @@ class Desk:
 
     def answer(self, ticket: Ticket, result: Result) -> None:
         """Answer a request."""
-        self.alarms.cancel(ticket.alarm)
+        if ticket.alarm is not None:
+            self.alarms.cancel(ticket.alarm)
+        ticket.drop = ticket.step_back = None  # they know the ticket: a circle, gone only by chance
         tickets = self._tickets.get(ticket.peer)
         if tickets is not None:
             tickets.discard(ticket)
@@ -115,6 +117,21 @@ class Desk:
     def write(self, write: Write) -> None:
         """Keep or remove a record."""
         self._effects.writes.append(write)
+
+    def say(self, peer: int, message: Message) -> None:
+        """Say what was decided elsewhere, behind all that was said before."""
+        self._effects.messages.append((peer, message))
+
+    @property
+    def pending(self) -> int:
+        """How many messages were not handed over yet."""
+        return len(self._effects.messages)
+
+    @property
+    def has_effects(self) -> bool:
+        """Tell whether `take` would hand over anything."""
+        effects = self._effects
+        return bool(effects.messages or effects.writes or effects.closes)
 
     def take(self) -> Effects:
         """Hand over what has collected."""

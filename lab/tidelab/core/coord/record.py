@@ -72,8 +72,8 @@ class Outcome(msgspec.Struct, frozen=True):
     fault: Fault | None = None
 
 
-class CursorContent(msgspec.Struct, frozen=True):
-    """Up to where an agent has been told of a barrier."""
+class Cursor(msgspec.Struct, frozen=True, gc=False):
+    """Up to where an agent has come at a barrier, and whether it was told how that ended."""
 
     generation: int
     once: str | None

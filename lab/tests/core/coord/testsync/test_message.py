@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import example, given
@@ -63,6 +64,23 @@ def test_a_message_is_a_command(payload: bytes, command: Command) -> None:
 )
 def test_a_checkpoint_is_a_name_and_a_number(content: bytes, command: Command) -> None:
     assert read_message(b'{"command":"wait_checkpoint","content":' + content + b"}") == command
+
+
+NUMBERS = st.integers(-(2**63) - 1, 2**63) | st.integers(-3, AGENTS_MAX + 1)
+
+
+@given(st.text() | st.just("x" * (CHECKPOINT_NAME_MAX + 1)), NUMBERS)
+def test_what_is_written_as_usual_is_read_as_if_it_were_not(name: str, target: int) -> None:
+    content = {"identifier": name, "target_count": target}
+    usual = {"command": "wait_checkpoint", "content": content}
+    assert outcome_of(usual) == outcome_of({**usual, "more": 1})
+
+
+def outcome_of(message: Mapping[str, object]) -> Command | str:
+    try:
+        return read_message(json.dumps(message).encode())
+    except RefusedError as refused:
+        return str(refused)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tidelab.limits import COORD_DRAIN_S
+from tidelab.limits import COORD_CLOSE_S, COORD_DRAIN_S
 
 # --- the original's: old clients may rely on them ---
 
@@ -17,15 +17,13 @@ RETENTION_S = 12 * 3600  # then data and checkpoints are forgotten, if no agent 
 # --- one agent ---
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # above the data's bound: data a bit too large get an error
-INBOX_MAX = 2  # messages that wait before the socket is left unread: each may be that large
 UNSENT_BYTES_MAX = 256 * 1024  # to one agent; above that its commands wait until it reads
-CLOSE_S = 1.0  # for an agent to answer a close frame
 GONE_S = 30.0  # that an agent's host acknowledges nothing: three pings
 CHECKPOINT_NAME_MAX = 1024  # characters: the name is sent to everybody who waits
 
 # --- all agents ---
 
-AGENTS_MAX = 10_000  # at once: about 20 KB each
+AGENTS_MAX = 10_000  # at once: about 4 KB each
 MEETINGS_MAX = 100_000  # tests that agents have connected to: about 1 KB each
 CHECKPOINTS_MAX = 500_000  # of all tests: about 300 bytes each, and the name
 SHARED_BYTES_IN_MEMORY_MAX = 1 << 30  # of all tests, without SQLite: a file is better then
@@ -40,5 +38,5 @@ LOG_FILES_KEPT = 3  # beside the one that is written
 
 assert MESSAGE_BYTES_MAX > SHARED_BYTES_MAX + 1024, "a full update must fit one message"
 assert PING_S < GONE_S, "only what was sent can stay unacknowledged"
-assert CLOSE_S < COORD_DRAIN_S, "agents are told before they are cut"
+assert COORD_CLOSE_S < COORD_DRAIN_S, "agents are told before they are cut"
 assert DATABASE_BUSY_S < REQUEST_S, "who posts hears that the file is locked"

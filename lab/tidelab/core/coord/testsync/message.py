@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from tidelab.core.coord.testsync.limits import AGENTS_MAX, CHECKPOINT_NAME_MAX, SHARED_BYTES_MAX
 from tidelab.errors import RefusedError
@@ -35,12 +36,11 @@ class CountConnections:
     """Ask how many agents the test has now."""
 
 
-@dataclass(frozen=True, slots=True)
-class WaitCheckpoint:
+class WaitCheckpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Arrive at a checkpoint."""
 
-    identifier: str
-    target_count: int
+    identifier: Annotated[str, Meta(max_length=CHECKPOINT_NAME_MAX)]
+    target_count: Annotated[int, Meta(ge=-(2**63), le=AGENTS_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,15 @@ class Close:
 Command: TypeAlias = ReadData | UpdateData | CountConnections | WaitCheckpoint | Close
 COMMANDS = ("read_data", "update_data", "get_connection_count", "wait_checkpoint", "close")
 
+
+class _Usual(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """What agents send again and again, as they usually write it."""
+
+    command: Literal["wait_checkpoint"]
+    content: WaitCheckpoint
+
+
+_USUAL = msgspec.json.Decoder(_Usual)
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NULL = b"null"
 _INTEGER = re.compile(rb"-?[0-9]+")
@@ -64,6 +73,13 @@ def read_message(payload: bytes) -> Command:
     Raises:
         RefusedError: it is no message, or asks for something that there is not.
     """
+    try:
+        return _USUAL.decode(payload).content
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _read_any(payload)
+
+
+def _read_any(payload: bytes) -> Command:
     parts = _object(payload, "a message")
     name = _string(parts, "command")
     content = bytes(parts.get("content", b""))
