@@ -363,3 +363,14 @@ async def test_a_server_sleeps_again_whose_slot_has_gone(live: Live) -> None:
         async with wire(engine.url):
             await eventually(lambda: engine.leader.state == "streaming")
         await fall_asleep(engine)
+
+
+@only_newest
+@in_loop
+async def test_a_server_sleeps_again_that_has_read_no_commit(live: Live) -> None:
+    async with live.engine(**SLEEPY) as engine:
+        await fall_asleep(engine)
+        assert len(await bookmarks(live)) == 1
+        async with wire(engine.url):
+            await eventually(lambda: engine.leader.state == "streaming")
+        await fall_asleep(engine)

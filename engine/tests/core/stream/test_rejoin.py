@@ -77,6 +77,13 @@ def test_progress_below_the_commit_says_nothing_yet() -> None:
     assert start.check_progress(Lsn(120))
 
 
+@pytest.mark.parametrize(("progress", "is_there"), [(149, False), (150, True)])
+def test_a_stream_comes_to_the_end_of_a_log_without_commits(progress: int, is_there: bool) -> None:
+    log = History(FLOOR)
+    log.advance(Lsn(150))
+    assert Rejoin(log).check_end(Lsn(progress)) == is_there
+
+
 @pytest.mark.parametrize("ends", [(), (110, 120)])
 def test_a_commit_where_clients_were_told_that_there_is_none_is_another_history(
     ends: tuple[int, ...],

@@ -70,3 +70,10 @@ class Rejoin:
         if self._expected is not None and progress >= self._expected[0]:
             raise BrokenHistory("the newest commit of the log did not come again")
         return self.is_complete
+
+    def check_end(self, progress: Lsn) -> bool:
+        """Tell whether the stream, now at this position, has come to the end of the log.
+
+        Raises BrokenHistory as `check_progress` does.
+        """
+        return self.check_progress(progress) and progress >= self._told
