@@ -22,6 +22,7 @@ from tidewire import limits
 from tidewire.core.model.lsn import Lsn, Xid
 from tidewire.embedded import EmbeddedPostgres
 from tidewire.engine import Engine
+from tidewire.errors import DatabaseGone
 from tidewire.postgres.database import Database
 from tidewire.postgres.replication import Batch, Replication
 from tidewire.postgres.slot import teardown
@@ -374,3 +375,20 @@ async def test_a_server_sleeps_again_that_has_read_no_commit(live: Live) -> None
         async with wire(engine.url):
             await eventually(lambda: engine.leader.state == "streaming")
         await fall_asleep(engine)
+
+
+@only_newest
+@in_loop
+async def test_a_slot_that_costs_too_much_takes_its_bookmark_with_it(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Goal: also where no stream can be had, which would find what is left.
+    async def fail(_: Replication) -> None:
+        raise DatabaseGone("no walsender is free")
+
+    async with asleep(live) as (engine, _):
+        monkeypatch.setattr(Replication, "_connect", fail)
+        engine.leader.need()
+        await eventually(lambda: engine.leader.state == "broken")
+        await engine.leader.abandon("it costs too much")
+        assert await bookmarks(live) == []
