@@ -111,10 +111,13 @@ class Follower:
 async def _arrive(
     replication: Replication, rejoin: Rejoin, assembler: Assembler
 ) -> list[Transaction]:
-    """Read the first commits of a stream: they tell whether it continues the log."""
+    """Read the first commits of a stream: they tell whether it continues the log.
+
+    A log without any is continued by a stream that has passed its end.
+    """
     while True:
         batch = await replication.read()
         if transactions := assembler.feed(batch.messages):
             return transactions
-        if batch.progress and not assembler.is_open:
-            rejoin.check_progress(batch.progress)
+        if batch.progress and not assembler.is_open and rejoin.check_end(batch.progress):
+            return []

@@ -30,6 +30,7 @@ from tidewire.core.model.lsn import LSN_ZERO, Lsn, format_lsn
 from tidewire.core.model.spool import Spool
 from tidewire.core.stream.history import Mark
 from tidewire.core.stream.rejoin import BrokenHistory, Rejoin
+from tidewire.core.wal.assembler import Assembler
 from tidewire.errors import DatabaseError, DatabaseGone, DecodeError, SpoolError
 from tidewire.follower import Follower
 from tidewire.postgres.bookmark import Bookmark
@@ -232,20 +233,27 @@ class Leader:
 
     async def _stream(self) -> None:
         async with Replication(self._config.database_url) as replication:
-            self._is_overtaking = self._bookmark.name is not None
             try:
                 rejoin = await self._begin(replication)
-                assembler = None
-                if self._bookmark.name is not None:
-                    name = self._bookmark.name
-                    assembler = await self._follower.overtake(name, replication, rejoin)
-                    self._bookmark.use_up()
-                    self._is_overtaking = False
+                assembler = await self._overtake(replication, rejoin)
                 await self._follower.follow(replication, rejoin, assembler)
             finally:
-                self._is_overtaking = False
                 self._replication = None
                 self._hub.interrupt()
+
+    async def _overtake(self, replication: Replication, rejoin: Rejoin) -> Assembler | None:
+        """Read from the bookmark as long as it is quicker, if there is one for where we are."""
+        assembler = None
+        self._is_overtaking = True
+        try:
+            # The slot is ours now, so no other server makes a bookmark any more.
+            if await self._bookmark.continues(self._hub.history.progress):
+                assert self._bookmark.name is not None, "it continues the log"
+                assembler = await self._follower.overtake(self._bookmark.name, replication, rejoin)
+            self._bookmark.use_up()
+        finally:
+            self._is_overtaking = False
+        return assembler
 
     async def _begin(self, replication: Replication) -> Rejoin:
         slot = await ensure_slot(self._database, self._config.deployment)

@@ -310,6 +310,21 @@ def test_what_a_socket_does_not_take_is_written_behind_it() -> None:
     assert sockets.got == [b"", b"012", b"0123456789"]
 
 
+def test_a_thousand_sockets_that_are_full_share_what_waits_for_them() -> None:
+    sockets = Sockets(3)
+    audiences = Audiences(sockets.write_to_all)
+    session = member(audiences, A)
+    waiting: list[bytes] = []
+    session.write = waiting.append
+    session.attach(0)
+    (audience,) = audiences
+    frame = b"0123456789"
+    say(audience, frame)
+    (rest,) = waiting
+    assert rest == b"3456789"
+    assert memoryview(rest).obj is frame, "it is not copied"
+
+
 def test_how_a_member_is_reached_changes_before_the_next_commit() -> None:
     # Goal: a descriptor that was withdrawn is never written to again: it may be another's soon.
     sockets = Sockets(9, 9)

@@ -9,6 +9,7 @@ when it is time to look at the windows one by one, and at how each member is rea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import cast
 
 from tidewire.core.model.lsn import Lsn
 from tidewire.core.session.outbox import Tally
@@ -107,7 +108,8 @@ class Audience:
         self.tally.add(len(run), len(frames))
         reach = self._reach = self._reach or _Reach(self.members)
         for place, taken in self._write_to_all(reach.descriptors, frames).items():
-            reach.direct[place].write(frames[taken:])
+            # A transport takes any buffer, and a view is no copy for each of many that are stuck.
+            reach.direct[place].write(cast("bytes", memoryview(frames)[taken:]))
         for session in reach.others:
             session.write(frames)
 

@@ -64,6 +64,24 @@ class Bookmark:
         assert row is not None
         self.name, self.position = name, parse_lsn(str(row["lsn"]))
 
+    async def continues(self, progress: Lsn) -> bool:
+        """Tell whether all that is committed behind a position can be read from it.
+
+        A stream that broke may not have come so far; another server of the deployment may have put
+        its own in place of ours, under the same name. PostgreSQL would leave out what lies between.
+        Raises DatabaseGone, DatabaseRefused.
+        """
+        if self.name is None or progress < self.position:
+            return False
+        async with self._database.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT confirmed_flush_lsn AS place FROM pg_replication_slots"
+                " WHERE slot_name = %s",
+                [self.name],
+            )
+            row = await cursor.fetchone()
+        return row is not None and parse_lsn(str(row["place"])) == self.position
+
     def use_up(self) -> None:
         """Note that it is of no more use: the stream is beyond it."""
         self.name = None

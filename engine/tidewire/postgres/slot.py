@@ -155,16 +155,23 @@ async def drop_slot(connection: Connection, name: str) -> None:
 
 
 async def discard_slot(database: Database, name: str) -> None:
-    """Drop a slot whose history does not continue ours.
+    """Drop a slot whose history does not continue ours, and its bookmark.
 
-    Raises DatabaseGone, DatabaseRefused when somebody uses it.
+    Raises DatabaseGone, DatabaseRefused when somebody uses them.
     """
     async with database.connection() as connection:
-        for wait_s in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6):
-            with contextlib.suppress(psycopg.errors.ObjectInUse):
-                return await drop_slot(connection, name)
-            await asyncio.sleep(wait_s)  # our own walsender has not noticed yet that we are gone
-        return await drop_slot(connection, name)
+        # The slot last: while it is there, whoever measures it or finds it tries again.
+        with contextlib.suppress(psycopg.errors.UndefinedObject):
+            await _drop_patiently(connection, bookmark_of(name))
+        await _drop_patiently(connection, name)
+
+
+async def _drop_patiently(connection: Connection, name: str) -> None:
+    for wait_s in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6):
+        with contextlib.suppress(psycopg.errors.ObjectInUse):
+            return await drop_slot(connection, name)
+        await asyncio.sleep(wait_s)  # our own walsender has not noticed yet that we are gone
+    return await drop_slot(connection, name)
 
 
 async def teardown(database: Database, deployment: str) -> list[str]:

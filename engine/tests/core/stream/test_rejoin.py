@@ -15,8 +15,8 @@ from tidewire.core.stream.rejoin import BrokenHistory, Rejoin
 FLOOR = Lsn(100)
 
 
-def commit(lsn: int, *, xid: int = 1, at: int = 0xA) -> Transaction:
-    return Transaction(Lsn(lsn), Xid(xid), at, (), size=0, rows=0)
+def commit(lsn: int, *, xid: int = 1, at: int = 0xA, rows: int = 0) -> Transaction:
+    return Transaction(Lsn(lsn), Xid(xid), at, (), size=0, rows=rows)
 
 
 def rejoin(*ends: int) -> Rejoin:
@@ -77,6 +77,13 @@ def test_progress_below_the_commit_says_nothing_yet() -> None:
     assert start.check_progress(Lsn(120))
 
 
+@pytest.mark.parametrize(("progress", "is_there"), [(149, False), (150, True)])
+def test_a_stream_comes_to_the_end_of_a_log_without_commits(progress: int, is_there: bool) -> None:
+    log = History(FLOOR)
+    log.advance(Lsn(150))
+    assert Rejoin(log).check_end(Lsn(progress)) == is_there
+
+
 @pytest.mark.parametrize("ends", [(), (110, 120)])
 def test_a_commit_where_clients_were_told_that_there_is_none_is_another_history(
     ends: tuple[int, ...],
@@ -113,3 +120,29 @@ def test_what_a_stream_ahead_has_brought_is_not_new() -> None:
     assert behind.check([commit(130), commit(140)]) == [commit(140)]
     log.append(commit(140), 0.0)
     assert behind.check([commit(150)]) == [commit(150)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [commit(115, rows=1), commit(120, rows=1), commit(120, xid=2, rows=2), commit(125, rows=1)],
+)
+def test_a_stream_ahead_has_left_something_out(other: Transaction) -> None:
+    log = History(FLOOR)
+    log.append(commit(110), 0.0)
+    behind = Rejoin(log)
+    log.append(commit(120, rows=2), 0.0)
+    log.advance(Lsn(125))
+    with pytest.raises(BrokenHistory, match="was not told"):
+        behind.check([commit(110), other])
+
+
+def test_what_is_left_out_need_not_be_in_the_log() -> None:
+    # Goal: commits without rows need not come twice, and the log may have dropped old ones.
+    log = History(FLOOR)
+    log.append(commit(110), 0.0)
+    behind = Rejoin(log)
+    for lsn in (120, 130):
+        log.append(commit(lsn, rows=1), 0.0)
+    log.shed(Lsn(120))
+    again = [commit(110), commit(115), commit(120, rows=1), commit(130, rows=1)]
+    assert behind.check([*again, commit(140)]) == [commit(140)]

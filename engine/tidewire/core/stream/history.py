@@ -183,6 +183,14 @@ class History:
         """Return the commit with this number, which must be in the log."""
         return self._entries[number - self._first].transaction
 
+    def has(self, transaction: Transaction) -> bool:
+        """Tell whether the log has this commit with as many rows, or is past it."""
+        if transaction.lsn <= self.floor:
+            return True
+        place = bisect.bisect_left(self._ends, transaction.lsn)
+        found = self._entries[place].transaction if place < len(self._ends) else None
+        return found is not None and _identity(found) == _identity(transaction)
+
     def before(self, number: int) -> tuple[Lsn, str]:
         """Return position and tag of a reader that has seen all kept commits below `number`."""
         if number <= self._first:
@@ -273,6 +281,10 @@ class History:
         del self._entries[:count]
         del self._ends[:count]
         self._first += count
+
+
+def _identity(transaction: Transaction) -> tuple[Lsn, str, int]:
+    return transaction.lsn, transaction.tag, transaction.rows
 
 
 def _weight(transaction: Transaction) -> int:

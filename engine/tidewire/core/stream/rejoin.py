@@ -47,7 +47,8 @@ class Rejoin:
     def check(self, transactions: Iterable[Transaction]) -> list[Transaction]:
         """Return those transactions that are new.
 
-        Raises BrokenHistory when the first is not the one that must come again.
+        Raises BrokenHistory when the first is not the one that must come again, or when a stream
+        that was ahead has left one out.
         """
         found = list(transactions)
         if self._expected is not None and found:
@@ -57,10 +58,17 @@ class Rejoin:
             self._expected = None
         if found and found[0].lsn <= self._told:
             raise BrokenHistory(f"the commit {found[0].tag} came where there was none before")
-        newest = self._history.newest
-        if found and found[0].lsn <= newest:  # a stream that was ahead has brought it
-            found = [transaction for transaction in found if transaction.lsn > newest]
+        if found and found[0].lsn <= self._history.progress:
+            found = [transaction for transaction in found if not self._is_told(transaction)]
         return found
+
+    def _is_told(self, transaction: Transaction) -> bool:
+        """Tell whether a stream that was ahead has passed this commit; then it has brought it."""
+        if transaction.lsn > self._history.progress:
+            return False
+        if transaction.rows and not self._history.has(transaction):
+            raise BrokenHistory(f"the commit {transaction.tag} was not told, and later ones were")
+        return True
 
     def check_progress(self, progress: Lsn) -> bool:
         """Tell whether a position that the stream has passed may be believed.
@@ -70,3 +78,10 @@ class Rejoin:
         if self._expected is not None and progress >= self._expected[0]:
             raise BrokenHistory("the newest commit of the log did not come again")
         return self.is_complete
+
+    def check_end(self, progress: Lsn) -> bool:
+        """Tell whether the stream, now at this position, has come to the end of the log.
+
+        Raises BrokenHistory as `check_progress` does.
+        """
+        return self.check_progress(progress) and progress >= self._told
