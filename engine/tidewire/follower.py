@@ -103,9 +103,10 @@ class Follower:
         return Assembler(self._spool, publishing=self.publishing)
 
     def _deliver(self, transactions: list[Transaction], rejoin: Rejoin) -> None:
-        self._hub.deliver(rejoin.check(transactions), asyncio.get_running_loop().time())
-        self._metrics.transactions.inc(len(transactions))
-        self._metrics.rows.inc(sum(transaction.rows for transaction in transactions))
+        new = rejoin.check(transactions)
+        self._hub.deliver(new, asyncio.get_running_loop().time())
+        self._metrics.transactions.inc(len(new))
+        self._metrics.rows.inc(sum(transaction.rows for transaction in new))
 
 
 async def _arrive(

@@ -136,8 +136,8 @@ class Leader:
             if history.has_unsettled:
                 history.settle(await self._database.snapshot())
             released, quiet = history.settled, history.quiet
-            if released <= self._released or not self.is_ready:
-                return
+            if released <= self._released or not self.is_ready or self._is_overtaking:
+                return  # what is read ahead is not proven yet
             if quiet and released - self._released < limits.QUIET_BYTES:
                 return  # it is not worth being written down
             if quiet or self._notes.quiet:
