@@ -109,8 +109,8 @@ def _slot_moves(settings: Settings, role: str) -> Finding:
         return ok("slot_moves", "a slot that keeps too much can be moved at once")
     return warning(
         "slot_moves",
-        f"role {role} may not ask for a snapshot that a slot moves over: where much is written, the "
-        "slot keeps more log than it needs, and may be given up for it",
+        f"role {role} may not ask for a snapshot that a slot moves over: where much is written, "
+        "the slot keeps more log than it needs, and may be given up for it",
         note("each database has its own rights: execute it in this one"),
         f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_log_standby_snapshot() TO {role};",
     )
