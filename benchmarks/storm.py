@@ -117,12 +117,12 @@ def our_storm(stage: Stage) -> float:
 def bare_storm(sender: Path, receiver: Path, clients: int) -> float:
     """Let all come back to a server that has nothing to do but send."""
     with Helper([sender, str(EVENT_BYTES), str(MISSED)]) as server:
-        seconds, _ = storm(receiver, server.read(), clients, ("", "0/0", ""))
+        seconds, _ = storm(receiver, server.read(), clients, ("", "0/0", "", ""))
     return seconds
 
 
 def storm(
-    receiver: Path, port: str, clients: int, cursor: tuple[str, str, str]
+    receiver: Path, port: str, clients: int, cursor: tuple[str, str, str, str]
 ) -> tuple[float, int]:
     """Start all clients; return the seconds until they are up to date, and the bytes they got."""
     begun = time.perf_counter()
@@ -135,19 +135,20 @@ def storm(
     return seconds, size
 
 
-def newest(port: str) -> tuple[str, str, str]:
+def newest(port: str) -> tuple[str, str, str, str]:
     """Return the cursor of a client that has just become live."""
     url = f"ws://127.0.0.1:{port}/v1/sync"
     with connect(url, subprotocols=[Subprotocol("tidewire.v1")]) as client:
         client.send(json.dumps({"type": "hello", "client": "scout"}))
         shape = {"id": "a", "table": TABLE, "initial": False}
         client.send(json.dumps({"type": "subscribe", "shapes": [shape]}))
-        epoch = ""
+        epoch = fingerprint = ""
         while True:
             message = json.loads(client.recv(timeout=DEADLINE_S))
             epoch = message.get("epoch", epoch)
+            fingerprint = message.get("fingerprint", fingerprint)
             if message["type"] == "up_to_date":
-                return epoch, message["lsn"], message["tag"]
+                return epoch, message["lsn"], message["tag"], fingerprint
 
 
 if __name__ == "__main__":

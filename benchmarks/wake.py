@@ -106,7 +106,7 @@ async def come_back(port: str, cursor: Cursor | None) -> tuple[float, float, Cur
     """Connect and go on; return when we were welcome, when a commit came, and where it was."""
     shape: Cursor = {"id": "a", "table": "orders", "initial": False}
     if cursor is not None:
-        shape["from"] = cursor
+        shape.update(cursor)
     begun = time.perf_counter()
     async with websockets.connect(
         f"ws://127.0.0.1:{port}/v1/sync", subprotocols=[Subprotocol("tidewire.v1")], max_size=None
@@ -116,12 +116,12 @@ async def come_back(port: str, cursor: Cursor | None) -> tuple[float, float, Cur
         welcome_ms = (time.perf_counter() - begun) * 1000
         await socket.send(json.dumps({"type": "subscribe", "shapes": [shape]}))
         async with asyncio.timeout(ASLEEP_DEADLINE_S):
-            message = json.loads(await socket.recv())
+            accepted = message = json.loads(await socket.recv())
             while message["type"] != ("up_to_date" if cursor is None else "commit"):
                 message = json.loads(await socket.recv())
         commit_ms = (time.perf_counter() - begun) * 1000
-    known = {"epoch": welcome["epoch"], "lsn": message["lsn"], "tag": message["tag"]}
-    return welcome_ms, commit_ms, known
+    start = {"epoch": welcome["epoch"], "lsn": message["lsn"], "tag": message["tag"]}
+    return welcome_ms, commit_ms, {"from": start, "fingerprint": accepted["fingerprint"]}
 
 
 def describe(

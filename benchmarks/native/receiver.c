@@ -1,6 +1,6 @@
 /* N WebSocket clients in one epoll loop: the same load for the subject and for the baseline.
  *
- *     receiver PORT CONNECTIONS TABLE [EPOCH LSN TAG]
+ *     receiver PORT CONNECTIONS TABLE [EPOCH LSN TAG FINGERPRINT]
  *
  * Each connects to 127.0.0.1, shakes hands for /v1/sync (subprotocol tidewire.v1), says `hello` and
  * `subscribe`, and is ready when `up_to_date` comes. From then on it counts `commit` frames and
@@ -176,10 +176,12 @@ static void answer(uint64_t count) {
 }
 
 static void prepare(const char *table, char **cursor) {
-    char from[128] = "";
+    char from[256] = "";
     if (cursor)
-        snprintf(from, sizeof from, ",\"from\":{\"epoch\":\"%s\",\"lsn\":\"%s\",\"tag\":\"%s\"}",
-                 cursor[0], cursor[1], cursor[2]);
+        snprintf(from, sizeof from,
+                 ",\"from\":{\"epoch\":\"%s\",\"lsn\":\"%s\",\"tag\":\"%s\"},"
+                 "\"fingerprint\":\"%s\"",
+                 cursor[0], cursor[1], cursor[2], cursor[3]);
     snprintf(subscribe, sizeof subscribe,
              "{\"type\":\"subscribe\",\"shapes\":"
              "[{\"id\":\"a\",\"table\":\"%s\",\"initial\":false%s}]}",
@@ -190,14 +192,14 @@ int main(int argc, char **argv) {
     struct epoll_event events[256];
     char line[64];
     int was_ready = 0;
-    if (argc != 4 && argc != 7) {
-        fprintf(stderr, "receiver PORT CONNECTIONS TABLE [EPOCH LSN TAG]\n");
+    if (argc != 4 && argc != 8) {
+        fprintf(stderr, "receiver PORT CONNECTIONS TABLE [EPOCH LSN TAG FINGERPRINT]\n");
         return 2;
     }
     uint16_t port = (uint16_t)atoi(argv[1]);
     uint64_t count = (uint64_t)atoll(argv[2]), opened = 0;
-    uint64_t at_once = argc == 7 ? count : HANDSHAKES;
-    prepare(argv[3], argc == 7 ? argv + 4 : NULL);
+    uint64_t at_once = argc == 8 ? count : HANDSHAKES;
+    prepare(argv[3], argc == 8 ? argv + 4 : NULL);
     allow_descriptors();
     CHECK(clients = calloc(count, sizeof *clients));
     CHECK((epoll_fd = epoll_create1(0)) >= 0);

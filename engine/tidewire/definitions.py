@@ -19,6 +19,7 @@ from tidewire.core.hub import Hub
 from tidewire.core.model.lsn import Lsn
 from tidewire.core.protocol import frames
 from tidewire.core.shape.definition import Definition, find_fault, find_unfit
+from tidewire.core.shape.fingerprint import fingerprint, is_of
 from tidewire.core.shape.layout import Layout
 from tidewire.core.shape.shape import ShapeId, ShapeSpec
 from tidewire.errors import DatabaseError, DatabaseGone
@@ -56,6 +57,8 @@ class Definitions:
         """Tables that were read since somebody follows any: only while somebody does, all are."""
         self._changes = 0
         """How often a definition was another one than before."""
+        self._changed: dict[int, int] = {}
+        """The last of these changes, by table."""
         self._reading = asyncio.Lock()
         self._is_due = asyncio.Event()
 
@@ -91,10 +94,20 @@ class Definitions:
             is_new |= is_new_now
             await self._look_for(spec, again=is_new_now)
             # A condition is bound to labels, which definitions have in another form.
-            is_bound = spec.where is None or changes == self._changes
+            is_bound = spec.where is None or self._changed.get(spec.relation_oid, 0) <= changes
             if is_bound and self._fits(spec):
                 return spec, position, is_new
         raise DatabaseGone(f"{request.table} is altered all the time")
+
+    def fingerprint(self, spec: ShapeSpec) -> str:
+        """Return what a client has to show when it comes back; "" of a table that is gone."""
+        known = self._known.get(spec.relation_oid)
+        return fingerprint(Layout(spec), known) if known else ""
+
+    def is_altered(self, request: frames.ShapeRequest, spec: ShapeSpec) -> bool:
+        """Tell whether the table is another one than the client's rows fit, as far as it shows."""
+        known = self._known.get(spec.relation_oid)
+        return known is None or not is_of(request.fingerprint, Layout(spec), known)
 
     async def _look_for(self, spec: ShapeSpec, *, again: bool) -> None:
         async with self._reading:
@@ -119,7 +132,9 @@ class Definitions:
     def _compare(self, oid: int, new: Definition | None) -> None:
         """Take a definition, and end the shapes that do not fit it."""
         old = self._known.pop(oid, None)
-        self._changes += old != new
+        if old != new:
+            self._changes += 1
+            self._changed[oid] = self._changes
         if new is None:
             self._catalog.forget(oid)
             self._end(

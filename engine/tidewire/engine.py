@@ -104,7 +104,7 @@ class Engine:
         self._snapshots = Snapshots(self.hub, open=self._open_snapshot)
         self._subscriptions = Subscriptions(
             self.hub,
-            resolve=self._definitions.resolve,
+            tables=self._definitions,
             reach=self._progress.reach,
             start=self._start,
         )

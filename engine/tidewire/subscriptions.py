@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -44,7 +44,9 @@ class LookUps:
 
     async def find(self, request: frames.ShapeRequest) -> Resolved:
         """Return what the catalog says of a request; raises what it raises."""
-        asked = msgspec.structs.replace(request, id="", initial=True, start=None, resume=None)
+        asked = msgspec.structs.replace(
+            request, id="", initial=True, start=None, fingerprint="", resume=None
+        )
         what = msgspec.json.encode(asked)
         if what not in self._next:
             self._next[what] = asyncio.get_running_loop().create_future()
@@ -67,23 +69,39 @@ class LookUps:
             self._under_way.discard(what)
 
 
+class Tables(Protocol):
+    """What is known of tables (`definitions.Definitions`)."""
+
+    async def resolve(self, request: frames.ShapeRequest) -> Resolved:
+        """Look a table up; also where the log ended then, and whether it is streamed only since."""
+        ...
+
+    def fingerprint(self, spec: ShapeSpec) -> str:
+        """Return what a client has to show when it comes back to a shape."""
+        ...
+
+    def is_altered(self, request: frames.ShapeRequest, spec: ShapeSpec) -> bool:
+        """Tell whether the table is another one than the client's rows fit."""
+        ...
+
+
 class Subscriptions:
     """Answer the subscriptions of all sessions of a node.
 
-    `resolve` looks a table up; it also tells where the log ended then, and whether the table is
-    streamed only since. `reach` waits until the log has come to a position, `start` runs a task.
+    `reach` waits until the log has come to a position, `start` runs a task.
     """
 
     def __init__(
         self,
         hub: Hub,
         *,
-        resolve: Resolve,
+        tables: Tables,
         reach: Callable[[Lsn], Awaitable[None]],
         start: Start,
     ) -> None:
         self._hub = hub
-        self._look_ups = LookUps(resolve, start)
+        self._tables = tables
+        self._look_ups = LookUps(tables.resolve, start)
         self._reach = reach
         self._going_on: dict[ServerSession, asyncio.Event] = {}
         """Sessions of which it is not clear yet where they go on, and who waits for that."""
@@ -132,7 +150,15 @@ class Subscriptions:
                 self._hub.refuse(session, request, "unavailable", text)
         if before is not None and any(not each.initial or each.start for each, _ in resolved):
             await before.wait()
-        self._hub.join(session, resolved, fresh=fresh)
+        # In one step: what is known of a table now is what its later definitions are compared with.
+        tables = self._tables
+        self._hub.join(
+            session,
+            resolved,
+            fresh=fresh,
+            altered={each.id for each, spec in resolved if tables.is_altered(each, spec)},
+            fingerprints={each.id: tables.fingerprint(spec) for each, spec in resolved},
+        )
 
     async def _resolve_one(self, request: frames.ShapeRequest) -> tuple[ShapeSpec, bool]:
         spec, position, is_new = await self._look_ups.find(request)

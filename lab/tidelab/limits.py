@@ -46,6 +46,9 @@ SETTLE_TIMEOUT_S = 45.0  # for all clients to get to the end of a run: the state
 
 BULK_TIMEOUT_S = 60  # of one statement of a fault: 1 000 000 rows, on a machine that is busy
 BIG_TRANSACTION_ROWS = 100_000  # a quarter is more than a server keeps in memory
+BIG_ROWS_MAX = 1_000_000  # that a plan may ask for: in and out are 200 of the 256 MiB of a log
+BIG_ROW_BYTES = 20  # of their large column: many rows are asked for, not much text
+BIG_ROWS_PER_S = 20_000  # read of them at least, by server, oracle and clients side by side
 HELD_AT_LEAST_S = 0.5  # long enough that commits pile up behind what is open or stalled
 
 FALL_ASLEEP_S = 15.0  # a second without clients, one for its copies, and a machine that is busy

@@ -12,6 +12,7 @@ import msgspec
 from tidelab.chaos.faults import CHAOS_FAULTS
 from tidelab.errors import HistoryError
 from tidelab.fleet.weather import CLIENT_FAULTS
+from tidelab.limits import BIG_ROWS_PER_S
 
 FAULTS = (*CLIENT_FAULTS, *CHAOS_FAULTS)
 
@@ -25,8 +26,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     seconds: float = 20.0
     transactions: int | None = None
     faults: tuple[str, ...] = FAULTS
+    big_rows: int | None = None
+    """Rows of the first big transaction; without, and later, the seed draws some ten thousand."""
     story: str = ""
     """What was found with it, for those in the corpus."""
+
+    @property
+    def patience_s(self) -> float:
+        """Return by how much deadlines are longer, because so many rows come and go."""
+        return 2 * (self.big_rows or 0) / BIG_ROWS_PER_S
 
     def command(self) -> str:
         """Return the line that runs it again."""
@@ -37,7 +45,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         )
         faults = ",".join(self.faults) or "none"
         clients = f"--clients {self.clients}"
-        return f"tidelab run --embedded --seed {self.seed} {clients} {extent} --faults {faults}"
+        big = "" if self.big_rows is None else f" --big-rows {self.big_rows}"
+        return (
+            f"tidelab run --embedded --seed {self.seed} {clients} {extent} --faults {faults}{big}"
+        )
 
 
 def check_faults(text: str) -> tuple[str, ...]:

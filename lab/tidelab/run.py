@@ -14,6 +14,7 @@ The one rule: this is the composition root, the only place where fleet, chaos, l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -37,11 +38,18 @@ from tidelab.driver.tidewire import TidewireDriver
 from tidelab.env import postgres
 from tidelab.env.engine import EngineProcess
 from tidelab.env.truth import ReturningReader, Truths
-from tidelab.errors import EngineError
+from tidelab.errors import DatabaseError, EngineError
 from tidelab.fleet.client import ACCEPTED, WIRE
 from tidelab.fleet.fleet import Fleet
 from tidelab.fleet.recorder import Recorder
-from tidelab.limits import LAST_WRITES_S, LOG_KEPT_S, SETTLE_TIMEOUT_S, WAL_BYTES_KEPT
+from tidelab.limits import (
+    ENGINE_START_S,
+    FENCE_TIMEOUT_S,
+    LAST_WRITES_S,
+    LOG_KEPT_S,
+    SETTLE_TIMEOUT_S,
+    WAL_BYTES_KEPT,
+)
 from tidelab.plan import Plan
 from tidelab.store.run import RunFolder
 from tidelab.workload.shapes import make_shape
@@ -136,10 +144,13 @@ async def _run(
             await _load(plan, parts)
             tasks.pop().cancel()
             tell("settling")
-            await _quiesce(parts)
+            await _quiesce(parts, settle_s=SETTLE_TIMEOUT_S + plan.patience_s)
         except EngineError as error:
             # That is a verdict and no trouble of the lab: what was recorded is judged.
             recorder.meet(STAYED_UP, holds=False, detail=str(error))
+            with contextlib.suppress(DatabaseError):
+                # Without it clients would seem to be told of rows that never were.
+                await parts.truths.fence(await parts.truths.position())
         for task in tasks:
             task.cancel()
     if _fits_the_log(plan):
@@ -170,15 +181,14 @@ async def _started(
         await asyncio.to_thread(server.start)
         await make_tables(server.url)
         reader = ReturningReader(server.url, run_id, [kind.name for kind in KINDS])
-        truths = Truths(reader, lambda truth: recorder.record("oracle", truth))
+        truths = Truths(
+            reader,
+            lambda truth: recorder.record("oracle", truth),
+            fence_s=FENCE_TIMEOUT_S + plan.patience_s,
+        )
         baseline = await truths.open()
         stack.push_async_callback(truths.close)
-        engine = EngineProcess(
-            server.url,
-            folder / ENGINE_LOG,
-            settings=settings_for(plan.faults),
-            bounds=bounds_for(plan.faults),
-        )
+        engine = _engine(plan, server.url, folder)
         stack.push_async_callback(engine.close)
         await engine.start()
         tables = {each.table.name: each.table for each in baseline.tables}
@@ -196,10 +206,28 @@ async def _started(
         writing.set()
         writers = _writers(plan, server.url, recorder, over, writing)
         faults = enemies(
-            plan.faults, server.url, engine, processes, fleet, writing, recorder, seed=plan.seed
+            plan.faults,
+            server.url,
+            engine,
+            processes,
+            fleet,
+            writing,
+            recorder,
+            seed=plan.seed,
+            big_rows=plan.big_rows,
         )
         nemesis = Nemesis(faults, seed=plan.seed)
         yield Parts(server.url, recorder, truths, engine, processes, fleet, writers, nemesis, over)
+
+
+def _engine(plan: Plan, url: str, folder: Path) -> EngineProcess:
+    return EngineProcess(
+        url,
+        folder / ENGINE_LOG,
+        settings=settings_for(plan.faults),
+        bounds=bounds_for(plan.faults),
+        start_s=ENGINE_START_S + plan.patience_s,
+    )
 
 
 def _writers(
@@ -267,17 +295,15 @@ async def _extent(plan: Plan, parts: Parts, peace: asyncio.Event) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _quiesce(parts: Parts) -> None:
+async def _quiesce(parts: Parts, *, settle_s: float) -> None:
     """Heal, fence, and give every client its time to get there."""
-    with parts.recorder.operation(
-        "run", "quiesce", f"deadline {SETTLE_TIMEOUT_S:g} s"
-    ) as operation:
+    with parts.recorder.operation("run", "quiesce", f"deadline {settle_s:g} s") as operation:
         await parts.processes.heal()
         parts.recorder.meet(STAYED_UP)
         goal = await parts.truths.position()
         await push_fence(parts.url)
         await parts.truths.fence(goal)
-        late = await parts.fleet.settle(goal, timeout_s=SETTLE_TIMEOUT_S)
+        late = await parts.fleet.settle(goal, timeout_s=settle_s)
         operation.succeed(goal)
     reasons = "; ".join(f"{client.name}: {client.explain()}" for client in late)
     parts.recorder.meet(ACCEPTED, holds=not late, detail=reasons)

@@ -137,6 +137,37 @@ def test_a_table_that_is_in_the_stream_only_since_now_is_not_continued() -> None
     assert (mirror.ids("notes"), mirror.ids("tasks")) == (ends[1:], [5])
 
 
+def test_a_table_that_was_another_one_is_not_continued_and_its_copies_are_good() -> None:
+    node = Node()
+    ends = node.fill_log()
+    early, mirror = connect(node, "early"), connect(node)
+    node.join(early.peer, NOTES, initial=True)
+    copy = node.bring(NOTES, *ends)
+    wanted = [*node.ask(mirror.peer, NOTES, start=cursor(ends[0]), initial=True)]
+    # What is told of a shape is told of all who have it, also of those who have shown more.
+    wanted += node.ask(mirror.peer, NOTES, start=cursor(ends[0]), initial=True, prefix="as ")
+    wanted += node.ask(mirror.peer, TASKS, start=cursor(ends[0]), initial=True)
+    node.hub.join(mirror.peer.session, wanted, altered={"notes"}, fingerprints={"tasks": "f"})
+    messages = read_all(node, mirror)
+    assert [(m["mode"], m.get("fingerprint")) for m in messages if m["type"] == "subscribed"] == [
+        ("initial", None),
+        ("initial", None),
+        ("catchup", "f"),
+    ]
+    assert [m["reason"] for m in messages if m["type"] == "reset"] == ["other_history"]
+    assert mirror.ids("notes") == mirror.ids("as notes") == ends
+    assert not copy.is_dead
+
+
+def test_a_newcomer_has_nothing_that_could_be_of_another_table() -> None:
+    node = Node()
+    mirror = connect(node)
+    wanted = node.ask(mirror.peer, NOTES)
+    node.hub.join(mirror.peer.session, wanted, altered={"notes"})
+    node.settle()
+    assert kinds(mirror.read()) == ["subscribed", "up_to_date"]
+
+
 def test_a_table_that_was_out_of_the_stream_is_not_read_from_an_old_copy() -> None:
     node = Node()
     early, late = connect(node, "early"), connect(node, "late")

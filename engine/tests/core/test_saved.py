@@ -164,6 +164,19 @@ def test_equal_keys_that_are_written_differently_are_one_row() -> None:
     assert numbers.take(layer) == [1]
 
 
+def test_what_its_table_was_is_written_with_the_rows() -> None:
+    desk = Desk()
+    join(desk.store, "a", fingerprint="f1")
+    desk.copy("x")
+    desk.show("a")
+    desk.save()
+    # It is as old as the rows that it was told with: they were not copied again since.
+    join(desk.store, "a", mode="catchup", fingerprint="f2")
+    desk.store.apply(commit(insert(2)))
+    desk.save()
+    assert desk.paper.entries["a"].continued() == ShapeRequest(id="a", table="a", fingerprint="f1")
+
+
 # --- what is forgotten ---
 
 

@@ -139,6 +139,8 @@ class Wire:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.counted = 0
+        self.fingerprint = ""
+        """Of the table that was subscribed to last."""
 
     async def say(self, type: str, **fields: object) -> None:
         await self.socket.send(json.dumps({"type": type, **fields}))
@@ -153,7 +155,13 @@ class Wire:
 
     async def message(self) -> Message:
         message: Message = json.loads(await self.text())
+        self.fingerprint = message.get("fingerprint", self.fingerprint)
         return message
+
+    def place(self, epoch: str, told: Message) -> Message:
+        """Return what goes on, in another request, from where this message was told."""
+        start = {"epoch": epoch, "lsn": told["lsn"], "tag": told["tag"]}
+        return {"from": start, "fingerprint": self.fingerprint}
 
     async def until(self, type: str) -> list[Message]:
         """Read up to a message of a type, and return them all."""

@@ -105,7 +105,7 @@ async def asleep(live: Live) -> AsyncIterator[tuple[Engine, dict[str, object]]]:
             await script(live, "INSERT INTO t VALUES (-1, 0)")
             told = (await raw.until("commit"))[-1]
         await fall_asleep(engine)
-        yield engine, {"epoch": engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+        yield engine, raw.place(engine.hub.epoch, told)
 
 
 async def check_first_and_second(
@@ -114,7 +114,7 @@ async def check_first_and_second(
     """Come back where row 1 is new, have row 2 written, and only then let the slot's stream go."""
     leader, history = engine.leader, engine.hub.history
     async with wire(engine.url) as raw:
-        await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": cursor}])
+        await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **cursor}])
         await eventually(lambda: leader.state == "streaming")
         known = history.newest
         await script(live, "INSERT INTO t VALUES (2, 2)")
@@ -127,7 +127,7 @@ async def check_first_and_second(
 async def change_of(engine: Engine, cursor: dict[str, object]) -> object:
     """Come back; return the first change."""
     async with wire(engine.url) as raw:
-        await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": cursor}])
+        await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **cursor}])
         return await raw.changes()
 
 
@@ -143,7 +143,7 @@ async def test_commits_come_before_the_slots_own_stream_is_there(
         await script(live, "INSERT INTO t VALUES (1, 1)")
         slow = Slow(monkeypatch)
         async with wire(engine.url) as raw:
-            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": cursor}])
+            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **cursor}])
             assert await raw.changes() == [["i", [1, 1]]]
             await script(live, "INSERT INTO t VALUES (2, 2)")
             assert await raw.changes() == [["i", [2, 2]]]
@@ -172,10 +172,11 @@ async def test_writers_write_all_the_while(live: Live) -> None:
     async def read(engine: Engine, cursor: dict[str, object]) -> dict[str, object]:
         """Read until the stream of the slot has taken over, and a while longer."""
         async with wire(engine.url) as raw:
-            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": cursor}])
+            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **cursor}])
             taken_over_at = None
             while taken_over_at is None or len(found) < taken_over_at + 200:
                 message = json.loads(await raw.socket.recv())
+                raw.fingerprint = message.get("fingerprint", raw.fingerprint)
                 assert message["type"] in ("subscribed", "commit", "up_to_date"), message
                 if message["type"] != "commit":
                     continue
@@ -183,7 +184,7 @@ async def test_writers_write_all_the_while(live: Live) -> None:
                 if raw.counted % 100 == 0:  # and not at each: that would be a flood
                     await raw.say("ack", n=raw.counted)
                 found.extend(row[0] for part in message["parts"] for _, row in part["changes"])
-                cursor = {**cursor, "lsn": message["lsn"], "tag": message["tag"]}
+                cursor = {**cursor, **raw.place(engine.hub.epoch, message)}
                 if taken_over_at is None and not engine.leader._is_overtaking:
                     taken_over_at = len(found)
         return cursor
@@ -224,7 +225,7 @@ async def test_the_slots_own_stream_tells_another_history(
         forged = msgspec.structs.replace(newest.transaction, xid=Xid(7))
         engine.hub.history._entries[-1] = newest._replace(transaction=forged)
         async with wire(engine.url) as raw:
-            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": cursor}])
+            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **cursor}])
             await script(live, "INSERT INTO t VALUES (1, 1)")
             assert await raw.changes() == [["i", [1, 1]]]
             slow.may_go_on.set()
@@ -286,7 +287,7 @@ async def asleep_beside(
             told = (await raw.subscribe(table="t"))[-1]
         await connection.execute("INSERT INTO other VALUES (1)")
         await fall_asleep(engine)
-        yield engine, {"epoch": engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+        yield engine, raw.place(engine.hub.epoch, told)
 
 
 def test_no_slot_is_free_for_a_bookmark() -> None:
@@ -338,7 +339,7 @@ async def test_the_stream_breaks_before_it_has_come_to_the_bookmark(
         slow.may_go_on.set()
         slow.may_go_on = asyncio.Event()
         await eventually(lambda: engine.leader.state == "broken")
-        cursor = {"epoch": engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+        cursor = raw.place(engine.hub.epoch, told)
         await check_first_and_second(live, engine, cursor, slow)
 
 

@@ -149,10 +149,15 @@ async def test_a_text_without_an_encoding_is_refused(server: EmbeddedPostgres) -
 
 
 @in_loop
-async def test_a_role_that_may_nothing_is_given_what_it_needs_and_no_more(live: Live) -> None:
+async def test_a_role_that_may_nothing_is_given_what_it_needs_and_no_more(
+    server: EmbeddedPostgres, live: Live
+) -> None:
     with role_in(live) as (name, url):
         found = await trouble(url)
         expected = {"role_replication", "database_create", "replication", "sessions_seen"}
+        if server.version >= 16:
+            expected.add("slot_moves")
+            assert found["slot_moves"].level is Level.WARNING
         assert found.keys() == expected
         assert found["sessions_seen"].level is Level.WARNING
         assert not follow(live.url, *found.values())
@@ -161,6 +166,16 @@ async def test_a_role_that_may_nothing_is_given_what_it_needs_and_no_more(live: 
             "SELECT rolsuper FROM pg_roles WHERE rolname = %s", name
         )
         assert is_superuser is False
+
+
+@in_loop
+async def test_a_role_may_not_move_its_slot(server: EmbeddedPostgres, live: Live) -> None:
+    with role_in(live) as (_, url):
+        if server.version < 16:
+            assert "slot_moves" not in await trouble(url), "nobody can"
+            return
+        await cure(live.url, "slot_moves", as_role=url, level=Level.WARNING)
+        execute(url, "SELECT pg_log_standby_snapshot()")
 
 
 @only_newest

@@ -116,7 +116,7 @@ async def test_a_busy_neighbour_costs_nobody_who_sleeps_a_reset(
         await eventually(lambda: engine.leader.state == "asleep")
         await script(live, "INSERT INTO t VALUES (2)")
         async with wire(engine.url) as raw:
-            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": start}])
+            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **start}])
             assert await raw.changes() == [["i", [2]]]
 
 
@@ -171,9 +171,9 @@ async def test_our_own_window_makes_way(own_server: EmbeddedPostgres) -> None:
             kept.append(await fill_until_the_guard_has_followed(live, engine))
         assert max(kept) < BOUND
         await eventually(lambda: engine.hub.history.first > 0)
-        start = {"epoch": engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+        start = raw.place(engine.hub.epoch, told)
         async with wire(engine.url) as raw:
-            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": start}])
+            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **start}])
             assert (await raw.until("reset"))[-1]["reason"] == "lagged"
 
 
@@ -183,7 +183,7 @@ async def told_of_one_row(live: Live, engine: Engine, raw: Wire) -> Message:
     await script(live, "INSERT INTO t VALUES (1)")
     await raw.changes()
     told = (await raw.until("up_to_date"))[-1]
-    return {"epoch": engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+    return raw.place(engine.hub.epoch, told)
 
 
 async def leave_behind(live: Live, engine: Engine) -> None:
@@ -207,7 +207,7 @@ async def test_a_quiet_server_is_restarted_and_nobody_starts_over(
     for n in (2, 3):
         async with live.engine(wal_bytes_max=BOUND) as engine, wire(engine.url) as raw:
             await script(live, f"INSERT INTO t VALUES ({n})")
-            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": start}])
+            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **start}])
             found: list[object] = []
             while len(found) < n - 1:
                 found += await raw.changes()
@@ -229,5 +229,5 @@ async def test_what_was_remembered_is_forgotten_before_it_is_wrong(
         await script(live, "INSERT INTO t VALUES (4)")
         await eventually(lambda: engine.hub.history.quiet is None)
     async with live.engine(wal_bytes_max=BOUND) as engine, wire(engine.url) as raw:
-        await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": start}])
+        await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **start}])
         assert (await raw.until("reset"))[-1]["reason"] == "lagged"

@@ -77,10 +77,10 @@ async def test_100_000_changes_while_asleep_reach_who_comes_back(live: Live) -> 
             rows = f"SELECT n, n FROM generate_series({n + 1}, {n + 10_000}) n"
             await script(live, f"INSERT INTO t {rows}")
         assert engine.leader.state == "asleep"
-        start = {"epoch": engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+        start = raw.place(engine.hub.epoch, told)
         async with wire(engine.url) as raw:
             found: list[int] = []
-            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": start}])
+            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **start}])
             while len(found) < 100_000:
                 message = await raw.message()
                 assert message["type"] in ("subscribed", "commit", "up_to_date"), message
@@ -137,9 +137,9 @@ async def test_postgres_is_restarted_and_written_to_while_the_server_sleeps(
         await fall_asleep(engine)
         await asyncio.to_thread(own_server.restart, "fast")
         await script(live, "INSERT INTO t VALUES (1, 1)")
-        start = {"epoch": engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+        start = raw.place(engine.hub.epoch, told)
         async with wire(engine.url) as raw:
-            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": start}])
+            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **start}])
             assert await raw.changes() == [["i", [1, 1]]]
 
 
@@ -155,9 +155,9 @@ async def test_the_slot_is_dropped_while_the_server_sleeps_and_who_comes_back_is
         await fall_asleep(engine)
         before = engine.hub.epoch
         await script(live, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
-        start = {"epoch": before, "lsn": told["lsn"], "tag": told["tag"]}
+        start = raw.place(before, told)
         async with wire(engine.url) as raw:
-            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": start}])
+            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **start}])
             reset = (await raw.until("reset"))[-1]
             assert reset["reason"] == "other_history"
         assert engine.hub.epoch != before

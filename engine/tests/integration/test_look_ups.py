@@ -169,8 +169,9 @@ async def test_all_come_back_at_once_while_nobody_can_read_their_table(live: Liv
     await live.execute("CREATE TABLE ticks (id int8 PRIMARY KEY)")
     async with live.engine() as engine:
         async with subscribed(engine) as client:
-            welcome, *_, told = await until_live(client)
+            welcome, accepted, *_, told = await until_live(client)
         cursor = {"epoch": welcome["epoch"], "lsn": told["lsn"], "tag": told["tag"]}
+        place = {"from": cursor, "fingerprint": accepted["fingerprint"]}
         for number in range(MISSED):
             await live.execute("INSERT INTO ticks VALUES (%s)", number)
         async with (
@@ -179,8 +180,7 @@ async def test_all_come_back_at_once_while_nobody_can_read_their_table(live: Liv
         ):
             await holder.execute("LOCK TABLE ticks IN ACCESS EXCLUSIVE MODE")
             storm = [
-                await stack.enter_async_context(subscribed(engine, **{"from": cursor}))
-                for _ in range(CLIENTS)
+                await stack.enter_async_context(subscribed(engine, **place)) for _ in range(CLIENTS)
             ]
             for client in storm:
                 found = await until_live(client)

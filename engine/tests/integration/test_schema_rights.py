@@ -89,9 +89,9 @@ async def test_a_table_is_altered_while_a_client_is_away(
         await script(live, statement)
         if others_stay:
             await made.look()
-        cursor = {"epoch": made.engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+        place = raw.place(made.engine.hub.epoch, told)
         async with wire(made.client.url) as raw:
-            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": cursor}])
+            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **place}])
             found = await raw.until("up_to_date")
             while not found[-1].get("live") and "reset" in kinds:
                 found += await raw.until("up_to_date")

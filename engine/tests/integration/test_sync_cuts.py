@@ -144,9 +144,9 @@ async def test_what_is_asked_for_anew_does_not_overtake_what_goes_on(
             await raw.subscribe(table="u", initial=True)
             told = (await raw.subscribe(id="2", table="t", initial=True))[-1]
         await script(live, "INSERT INTO t VALUES (1)")
-        start = {"epoch": engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+        place = raw.place(engine.hub.epoch, told)
         async with wire(engine.url) as raw:
-            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": start}])
+            await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **place}])
             await raw.say("subscribe", shapes=[{"id": "2", "table": "u", "initial": False}])
             gate.open("u")
             await eventually(lambda: sorted(gate.arrived) == ["t", "u"])

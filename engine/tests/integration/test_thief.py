@@ -41,7 +41,7 @@ async def test_a_slot_is_read_by_somebody_else_while_a_quiet_server_is_down(
         await script(live, "INSERT INTO t VALUES (1)")
         await raw.changes()
         told = (await raw.until("up_to_date"))[-1]
-        start = {"epoch": engine.hub.epoch, "lsn": told["lsn"], "tag": told["tag"]}
+        start = raw.place(engine.hub.epoch, told)
         # The slot moves past the last commit with rows, which is remembered.
         engine.hub.history._seconds_max = 0.1
         newest = engine.hub.history.newest
@@ -50,6 +50,6 @@ async def test_a_slot_is_read_by_somebody_else_while_a_quiet_server_is_down(
             await let_look(engine)
     await script(live, "INSERT INTO t VALUES (2)", STEAL)
     async with live.engine() as engine, wire(engine.url) as raw:
-        await raw.say("subscribe", shapes=[{"id": "1", "table": "t", "from": start}])
+        await raw.say("subscribe", shapes=[{"id": "1", "table": "t", **start}])
         heard = await raw.until("up_to_date")
         assert ("reset", "lagged") in [(each["type"], each.get("reason")) for each in heard], heard

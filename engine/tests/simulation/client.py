@@ -124,7 +124,7 @@ class Client:
                 again.store.restore(id, table)
                 again.follows[id] = Follow(int(entry.request.table), initial=True, table=table)
             again.unsaved.restore(saved)
-            again.session.go_on(saved.cursor, [entry.request for entry, _ in saved.tables])
+            again.session.go_on(saved.cursor, [entry.continued() for entry, _ in saved.tables])
             again.judge()
         return again
 

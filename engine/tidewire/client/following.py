@@ -103,7 +103,7 @@ class Following:
             self._store.restore(id, table)
         if self._unsaved is not None:
             self._unsaved.restore(saved)
-        self._session.go_on(saved.cursor, [entry.request for entry, _ in saved.tables])
+        self._session.go_on(saved.cursor, [entry.continued() for entry, _ in saved.tables])
 
     def give_back(self, subscription: Subscription[Any]) -> None:
         """Undo `add`: what the store had before is as if it had not been asked for."""

@@ -160,7 +160,7 @@ class SqliteStore:
         entry = msgspec.json.decode(text, type=Entry)
         id, record, table = entry.request.id, Record(entry.columns), Table()
         int(id)  # those that come later are counted on from here
-        table.describe(entry.table, entry.columns, entry.key)
+        table.describe(entry.table, entry.columns, entry.key, entry.fingerprint)
         query = "SELECT number, content FROM rows WHERE subscription = ? ORDER BY number"
         numbers: list[int] = []
 

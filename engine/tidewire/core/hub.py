@@ -16,7 +16,8 @@ one that falls off the log is told so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import assert_never
 
 from tidewire import limits
@@ -144,16 +145,23 @@ class Hub:
             session.flush()
 
     def join(
-        self, session: ServerSession, shapes: Iterable[Wanted], *, fresh: Collection[str] = ()
+        self,
+        session: ServerSession,
+        shapes: Iterable[Wanted],
+        *,
+        fresh: Collection[str] = (),
+        altered: Collection[str] = (),
+        fingerprints: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Accept subscriptions; see `Joining` for where they begin.
 
-        Those in `fresh` cannot be continued: their table is in the stream only since now.
+        Those in `fresh` cannot be continued, because their table is in the stream only since now,
+        and those in `altered` not, because it was another one. `fingerprints` are told by id.
         """
         wanted = [(request, spec) for request, spec in shapes if session.settle(request)]
         if session.state is not State.OPEN or not wanted:
             return
-        self._joining.join(session, wanted, fresh)
+        self._joining.join(session, wanted, fresh=fresh, altered=altered, fingerprints=fingerprints)
         self._go_on(session)
         session.flush()
 

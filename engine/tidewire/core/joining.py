@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Literal, assert_never
 
 from tidewire.core.copies import Copies
@@ -62,20 +62,29 @@ class Joining:
     # --- coming ---
 
     def join(
-        self, session: ServerSession, wanted: Iterable[Wanted], fresh: Collection[str]
+        self,
+        session: ServerSession,
+        wanted: Iterable[Wanted],
+        *,
+        fresh: Collection[str],
+        altered: Collection[str],
+        fingerprints: Mapping[str, str],
     ) -> None:
-        """Accept subscriptions; those in `fresh` cannot be continued from an earlier position."""
+        """Accept subscriptions; those in `fresh` or `altered` cannot be continued."""
         # One session has one cursor: later subscriptions cannot go on from another position.
         may_go_on = not session.shapes
         at_once: list[_Accepted] = []
         staged: list[_Accepted] = []
         lost: dict[ShapeId, Shape] = {}
         continued: dict[ShapeId, set[frames.From]] = {}
-        # What holds for one shape of a table holds for all: `reset` names no subscription.
+        # What holds for one subscription holds for all with its shape: `reset` names the shape.
         fresh_tables = {spec.relation_oid for request, spec in wanted if request.id in fresh}
+        altered_specs = {
+            spec for request, spec in wanted if request.start and request.id in altered
+        }
         for request, spec in wanted:
             shape = self._index.acquire(spec)
-            is_old = spec.relation_oid not in fresh_tables
+            is_old = spec.relation_oid not in fresh_tables and spec not in altered_specs
             start = self._start(session, request, spec) if may_go_on and is_old else None
             if start:
                 continued.setdefault(shape.id, set()).add(start)
@@ -87,7 +96,8 @@ class Joining:
                 session.initial.add(request.id)
             is_staged = request.initial and not start
             (staged if is_staged else at_once).append((request, shape))
-            session.send_subscribed(request, shape, is_staged=is_staged)
+            fingerprint = fingerprints.get(request.id, "")
+            session.send_subscribed(request, shape, fingerprint, is_staged=is_staged)
         for shape in lost.values():
             self._lose(session, shape)
         if at_once:

@@ -26,6 +26,12 @@ class Entry(msgspec.Struct, frozen=True):
     table: str
     columns: tuple[tuple[str, str], ...]
     key: tuple[str, ...]
+    fingerprint: str = ""
+    """Of the table when its rows were copied; files of earlier versions have none."""
+
+    def continued(self) -> ShapeRequest:
+        """Return the request of who goes on with these rows."""
+        return msgspec.structs.replace(self.request, fingerprint=self.fingerprint)
 
 
 class Saved(NamedTuple):
@@ -90,7 +96,7 @@ class Unsaved:
             layer, table.unsaved = table.unsaved, Layer({})
             assert layer is not None, "it was added here"
             if layer.has_cleared:
-                entry = Entry(request, table.name, table.columns, table.key)
+                entry = Entry(request, table.name, table.columns, table.key, table.fingerprint)
                 changes.append(Change(id, layer, entry))
             elif layer.rows or layer.taken:
                 changes.append(Change(id, layer))

@@ -45,6 +45,7 @@ class Table:
         "_places",
         "_types",
         "columns",
+        "fingerprint",
         "is_live",
         "key",
         "layer",
@@ -66,10 +67,15 @@ class Table:
         self.describe("", (), ())
 
     def describe(
-        self, name: str, columns: tuple[tuple[str, str], ...], key: tuple[str, ...]
+        self,
+        name: str,
+        columns: tuple[tuple[str, str], ...],
+        key: tuple[str, ...],
+        fingerprint: str = "",
     ) -> None:
-        """Learn what the rows are made of."""
+        """Learn what the rows are made of, and the table as it was then."""
         self.name, self.columns, self.key = name, columns, key
+        self.fingerprint = fingerprint
         self._names = [name for name, _ in columns]
         self._places = [self._names.index(name) for name in key]
         self._types = [columns[place][1] for place in self._places]
@@ -216,7 +222,7 @@ class Store:
                     text = "the table has other columns than the rows that are to be continued"
                     raise Diverged(event.table, text)
                 continue
-            table.describe(event.table, event.columns, event.key)
+            table.describe(event.table, event.columns, event.key, event.fingerprint)
             table.is_live = False
             table.stage(table.staged if is_same else {})
 

@@ -19,7 +19,15 @@ from tidelab.chaos.lull import SLEEPS
 from tidelab.chaos.neighbour import BOUNDED
 from tidelab.core.check.founded import STEAL
 from tidelab.core.check.verdict import Answer, Verdict
-from tidelab.core.history.event import Asserted, Disconnected, Failed, Invoked, Reset, Succeeded
+from tidelab.core.history.event import (
+    Asserted,
+    Disconnected,
+    Failed,
+    Invoked,
+    Received,
+    Reset,
+    Succeeded,
+)
 from tidelab.core.history.history import History, Record
 from tidelab.core.history.truth import Committed
 from tidelab.plan import Plan
@@ -70,16 +78,17 @@ def test_a_big_transaction_comes_and_goes(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.soak
-def test_a_transaction_of_100_000_rows_comes_and_goes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_transaction_of_100_000_rows_comes_and_goes_and_the_server_is_killed(
+    tmp_path: Path,
 ) -> None:
-    rows = 100_000 * EFFORT  # a million under make soak
-    monkeypatch.setattr(limits, "BIG_TRANSACTION_ROWS", rows)
-    monkeypatch.setattr("tidelab.chaos.database.SHARES", (1,))
-    outcome = inflict("big-transaction", tmp_path, clients=3)
+    rows = min(100_000 * EFFORT, limits.BIG_ROWS_MAX)  # a million under make soak
+    faults = ("big-transaction", "kill")
+    outcome = run(Plan(seed=2, clients=3, seconds=4, faults=faults, big_rows=rows), tmp_path)
     assert_true(outcome)
     sizes = [len(event.changes) for _, event in outcome.history.events(Committed)]
-    assert max(sizes) >= rows
+    assert sum(size >= rows for size in sizes) == 2, "in with it, and out again"
+    parts = [part for _, event in outcome.history.events(Received) for part in event.parts]
+    assert max(len(part.changes) for part in parts) >= rows, "somebody was told of all"
 
 
 def test_a_transaction_stays_open_beside_the_others(tmp_path: Path) -> None:

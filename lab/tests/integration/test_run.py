@@ -158,6 +158,10 @@ def test_a_plan_is_a_line_to_run_it_again_and_a_file(tmp_path: Path) -> None:
     assert plan.command() == (
         "tidelab run --embedded --seed 7 --clients 10 --transactions 50 --faults kill"
     )
+    assert plan.patience_s == 0
+    big = Plan(seed=7, seconds=5, faults=("big-transaction",), big_rows=200_000)
+    assert big.command().endswith(" --seconds 5 --faults big-transaction --big-rows 200000")
+    assert big.patience_s == 20, "they come, and go"
     (tmp_path / "a.json").write_bytes(msgspec.json.encode(plan))
     assert read_corpus(tmp_path) == [plan]
     (tmp_path / "b.json").write_text('{"sed": 1}')

@@ -35,11 +35,18 @@ class Database:
     """Write and hold in the database of a run, beside its writers."""
 
     def __init__(
-        self, url: str, recorder: Recorder, *, stir: Callable[[], None], seed: int
+        self,
+        url: str,
+        recorder: Recorder,
+        *,
+        stir: Callable[[], None],
+        seed: int,
+        big_rows: int | None = None,
     ) -> None:
         """Prepare; `stir` lets clients ask for copies, which begin beside what is held."""
         self._url, self._recorder, self._stir = url, recorder, stir
         self._random = Random(f"{seed} database")  # noqa: S311 -- repeatable, not secret
+        self._big_rows = big_rows
         self._held = 0
 
     async def inflict(self, fault: str, down_s: float) -> None:
@@ -47,8 +54,8 @@ class Database:
         with self._recorder.operation("chaos", fault, f"for {down_s:g} s"):
             match fault:
                 case "big-transaction":
-                    rows = limits.BIG_TRANSACTION_ROWS // self._random.choice(SHARES)
-                    async with self.bulk(rows, row_bytes=400):
+                    rows, row_bytes = self._draw_size()
+                    async with self.bulk(rows, row_bytes=row_bytes):
                         await asyncio.sleep(down_s)
                 case "open-transaction":
                     await self._hold(max(down_s, limits.HELD_AT_LEAST_S))
@@ -56,6 +63,17 @@ class Database:
                     await self._stall(max(down_s, limits.HELD_AT_LEAST_S))
                 case _:
                     raise AssertionError(f"unknown fault {fault}")
+
+    def _draw_size(self) -> tuple[int, int]:
+        """Return rows and bytes of a big transaction; a size that was asked for comes once.
+
+        Whatever is told of it is kept until it is judged.
+        """
+        rows, row_bytes = limits.BIG_TRANSACTION_ROWS // self._random.choice(SHARES), 400
+        if self._big_rows is not None:
+            rows, row_bytes = self._big_rows, limits.BIG_ROW_BYTES
+            self._big_rows = None
+        return rows, row_bytes
 
     @asynccontextmanager
     async def bulk(self, rows: int, *, row_bytes: int) -> AsyncIterator[None]:

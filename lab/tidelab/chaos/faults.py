@@ -36,9 +36,10 @@ def enemies(
     recorder: Recorder,
     *,
     seed: int,
+    big_rows: int | None,
 ) -> dict[str, Inflicts]:
     """Say for each of these faults who inflicts it; writers write while `writing` is set."""
-    database = Database(url, recorder, stir=fleet.stir, seed=seed)
+    database = Database(url, recorder, stir=fleet.stir, seed=seed, big_rows=big_rows)
     disk = Disk(engine, database, fleet, recorder, seed=seed)
     lull = Lull(engine, fleet, writing, recorder, seed=seed)
     neighbour = Neighbour(url, engine, lull, recorder, seed=seed)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tidelab.cli import options
 from tidelab.cli.outcome import EXIT_CODES, print_json
+from tidelab.limits import BIG_ROWS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +40,15 @@ Faults = Annotated[
         metavar="NAMES",
     ),
 ]
+BigRows = Annotated[
+    int | None,
+    typer.Option(
+        "--big-rows",
+        min=1,
+        max=BIG_ROWS_MAX,
+        help="Rows of the first big-transaction. Each client may take 1 GB for a million.",
+    ),
+]
 Corpus = Annotated[
     Path | None,
     typer.Option(help="First repeat the runs that once found something.", metavar="FOLDER"),
@@ -55,6 +65,7 @@ def run(
     seconds: Seconds = 20.0,
     transactions: Transactions = None,
     faults: Faults = "all",
+    big_rows: BigRows = None,
     corpus: Corpus = None,
     folder: Folder = Path("runs"),
     json: options.Json = False,
@@ -71,6 +82,8 @@ def run(
       tidelab run --embedded --seed 1 --runs 100 --seconds 5 --faults cuts,kill,pg-stop --json
 
       tidelab run --embedded --seed 1 --faults neighbour,lull,steal
+
+      tidelab run --embedded --clients 2 --faults big-transaction,kill --big-rows 1000000
     """
     from tidelab.core.check.verdict import worst
     from tidelab.errors import DatabaseError
@@ -84,6 +97,7 @@ def run(
         seconds=seconds if transactions is None else max(seconds, 60.0),
         transactions=transactions,
         faults=check_faults(faults),
+        big_rows=big_rows,
     )
     plans = [replace(one, seed=each) for each in range(seed, seed + runs)]
     outcomes = _run_all([*(read_corpus(corpus) if corpus else ()), *plans], folder, is_quiet=json)

@@ -169,7 +169,7 @@ class TidewireSession:
         if each.has_position and self._cursor is not None:
             cursor = self._cursor
             start = {"epoch": cursor.epoch, "lsn": cursor.lsn, "tag": cursor.tag}
-            return {**each.request, "from": start}
+            return {**each.request, "from": start, "fingerprint": each.fingerprint}
         if each.copy is not None:
             resume = {"copy": each.copy, "chunk": each.chunks}
             return {**each.request, "resume": resume}
@@ -187,6 +187,7 @@ class TidewireSession:
             raise WireError(f"{message.id}: column {missing[0]!r} was asked for and is not sent")
         each.shape, each.columns = message.shape, tuple(message.columns)
         each.key = tuple((name, types[name]) for name in message.key)
+        each.fingerprint = message.fingerprint
         match message.mode:
             case "initial" if each.wanted.has_rows:
                 each.has_position = False

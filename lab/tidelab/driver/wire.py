@@ -44,6 +44,7 @@ class WireFrame(msgspec.Struct):
     key: list[str] = []
     columns: list[tuple[str, str]] = []
     mode: str = ""
+    fingerprint: str = ""
     copy: str = ""
     chunk: int = 0
     rows: list[list[object]] = []
@@ -80,6 +81,8 @@ class Subscription:
     shape: str | None = None
     columns: tuple[tuple[str, str], ...] = ()
     key: tuple[tuple[str, str], ...] = ()
+    fingerprint: str = ""
+    """Of the table that the rows fit: the server wants to see it before it goes on."""
     copy: str | None = None
     chunks: int = 0
     is_whole: bool = False

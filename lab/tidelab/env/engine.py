@@ -35,8 +35,12 @@ class EngineProcess:
         *,
         settings: Mapping[str, int] = {},
         bounds: Mapping[str, float] = {},
+        start_s: float = ENGINE_START_S,
     ) -> None:
-        """Prepare one; `bounds` replace limits of its own, so that minutes fit into seconds."""
+        """Prepare one; `bounds` replace limits of its own, so that minutes fit into seconds.
+
+        `start_s` is its time to be ready: it may have much of the log to read.
+        """
         self.authority = f"{HOST}:{_free_port()}"
         self._environment = {
             "TIDEWIRE_DATABASE_URL": database_url,
@@ -45,6 +49,7 @@ class EngineProcess:
         self._program = _program(bounds)
         self._log_path = log
         self._deployment = deployment
+        self._start_s = start_s
         self._process: asyncio.subprocess.Process | None = None
         self._log: IO[bytes] | None = None
 
@@ -53,7 +58,7 @@ class EngineProcess:
         """Tell whether the process that was started still runs."""
         return self._process is not None and self._process.returncode is None
 
-    async def start(self, *, timeout_s: float = ENGINE_START_S) -> None:
+    async def start(self) -> None:
         """Start it and return when it is ready.
 
         Raises EngineError, with the last line that it said.
@@ -69,18 +74,18 @@ class EngineProcess:
             start_new_session=True,  # a Ctrl-C is for us, and we end it in our own order
             env={**os.environ, **self._environment},
         )
-        await self.wait_ready(timeout_s=timeout_s)
+        await self.wait_ready()
 
-    async def wait_ready(self, *, timeout_s: float = ENGINE_START_S) -> None:
+    async def wait_ready(self) -> None:
         """Return when it says that it is ready; raises EngineError."""
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(self._start_s):
                 while not await self._is_ready():
                     if not self.is_running:
                         raise EngineError(f"the server did not start: {self._last_words()}")
                     await asyncio.sleep(ENGINE_POLL_S)
         except TimeoutError:
-            why = f"was not ready within {timeout_s:g} s: {self._last_words()}"
+            why = f"was not ready within {self._start_s:g} s: {self._last_words()}"
             raise EngineError(f"the server {why}") from None
 
     async def wait_status(

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from tidelab.core.history.position import Lsn
 from tidelab.core.history.truth import Baseline, Committed, Fenced, Truth
 from tidelab.core.oracle.pgoutput import Decoder
 from tidelab.env.postgres import LOCK, TruthReader, connect
-from tidelab.limits import TRUTH_POLL_S
+from tidelab.limits import FENCE_TIMEOUT_S, TRUTH_POLL_S
 
 
 class ReturningReader(TruthReader):
@@ -53,8 +54,16 @@ class ReturningReader(TruthReader):
 class Truths:
     """Record the truth while a run goes on."""
 
-    def __init__(self, reader: ReturningReader, record: Callable[[Truth], object]) -> None:
+    def __init__(
+        self,
+        reader: ReturningReader,
+        record: Callable[[Truth], object],
+        *,
+        fence_s: float = FENCE_TIMEOUT_S,
+    ) -> None:
+        """Prepare; `fence_s` is the time to get to a fence."""
         self._reader = reader
+        self._fence_s = fence_s
         self._record = record
         self._lock = asyncio.Lock()
         self._fenced = Lsn(0)
@@ -87,7 +96,8 @@ class Truths:
     async def fence(self, lsn: Lsn) -> None:
         """Read and record everything up to a position."""
         async with self._lock:
-            self._note(await asyncio.to_thread(self._reader.fence, lsn))
+            fence = partial(self._reader.fence, lsn, timeout_s=self._fence_s)
+            self._note(await asyncio.to_thread(fence))
 
     async def close(self) -> None:
         """Drop slot and publication."""

@@ -44,6 +44,7 @@ SETTINGS = Settings(
     application_name="tidewire",
     on_command_line=(),
     sees_others=True,
+    may_log_snapshot=True,
 )
 ROUTE = Route(is_pooled=False, refusal=None, wal_sender_timeout_ms=3000, client_address="10.0.0.7")
 PUBLICATION = Publication(

@@ -24,6 +24,12 @@ ILL: list[tuple[dict[str, Any], str, Level, str]] = [
     ({"slot_wal_bytes": GIB - 1}, "slot_wal", Level.WARNING, "SELECT pg_reload_conf();"),
     ({"slot_wal_bytes": 0}, "slot_wal", Level.WARNING, "keep_size = '10GB';"),
     ({"idle_slot_s": 3600.0}, "slot_idle", Level.WARNING, "timeout = '345600s';"),
+    (
+        {"may_log_snapshot": False},
+        "slot_moves",
+        Level.WARNING,
+        'FUNCTION pg_catalog.pg_log_standby_snapshot() TO "our role";',
+    ),
     ({"sees_others": False}, "sessions_seen", Level.WARNING, 'pg_read_all_stats TO "our role";'),
 ]
 
@@ -32,6 +38,7 @@ def test_good_settings_are_well() -> None:
     assert are_well(judge_settings(FACTS))
     assert are_well(judge_settings(with_settings(slot_wal_bytes=GIB, idle_slot_s=345_600.0)))
     assert are_well(judge_settings(with_settings(connections_used=92)))
+    assert are_well(judge_settings(with_settings(may_log_snapshot=None)))
 
 
 @pytest.mark.parametrize(("change", "id", "level", "remedy"), ILL, ids=lambda v: str(v)[:24])

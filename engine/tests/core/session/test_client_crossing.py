@@ -16,6 +16,7 @@ from engine.tests.core.session.server_messages import (
     copying,
     joined,
     live,
+    said,
     told,
     up_to,
     welcome,
@@ -82,3 +83,22 @@ def test_rows_of_one_that_was_given_up_before_it_was_accepted_are_passed_over() 
     accept(session, "other")
     accept(session, "n")
     assert chunk(session, 3, 1) == []
+
+
+def test_who_comes_back_shows_what_its_table_was_when_it_was_told_last() -> None:
+    session = joined()
+    for fingerprint in ("f1", "f2"):
+        up_to(session, "0/9")
+        session.disconnect()
+        welcome(session)
+        said(session)
+        told(session, **NOTES | {"mode": "catchup", "fingerprint": fingerprint})
+    session.disconnect()
+    welcome(session)
+    ((shape,),) = [message["shapes"] for message in said(session)]
+    assert shape["fingerprint"] == "f2"
+    session.disconnect()
+    session.start_over()
+    welcome(session)
+    ((shape,),) = [message["shapes"] for message in said(session)]
+    assert "fingerprint" not in shape, "who does not go on has nothing to show"

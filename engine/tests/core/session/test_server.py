@@ -240,7 +240,8 @@ def test_subscribed_names_the_shape_and_how_it_begins(
     peer = opened()
     start = frames.From(epoch="e", lsn="0/1", tag="") if has_start else None
     request = frames.ShapeRequest(id="mine", table="notes", start=start)
-    peer.session.send_subscribed(request, Shape(ShapeId("s7"), NOTES.spec), is_staged=is_staged)
+    shape = Shape(ShapeId("s7"), NOTES.spec)
+    peer.session.send_subscribed(request, shape, "f", is_staged=is_staged)
     assert flushed(peer) == [
         {
             "type": "subscribed",
@@ -250,6 +251,7 @@ def test_subscribed_names_the_shape_and_how_it_begins(
             "key": ["id"],
             "columns": [["id", "int4"], ["body", "text"]],
             "mode": mode,
+            "fingerprint": "f",
         }
     ]
 

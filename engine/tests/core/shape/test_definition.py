@@ -13,6 +13,7 @@ from tidewire.core.shape.ast import Column, Compare, Operator, Value
 from tidewire.core.shape.definition import (
     ColumnDefinition,
     Definition,
+    Label,
     Partition,
     find_fault,
     find_unfit,
@@ -26,7 +27,15 @@ from tidewire.core.shape.types import ColumnType, Kind
 INT, TEXT = 23, 25
 ID = ColumnDefinition(1, "id", INT, 700)
 TITLE = ColumnDefinition(2, "title", TEXT, 700)
-STATE = ColumnDefinition(3, "state", 16400, 700, ("new", "done"))
+
+
+def labels(*names: str) -> tuple[Label, ...]:
+    """Make labels; those that are not `new` and `done` came later."""
+    known = {"new": 16402, "done": 16404}
+    return tuple(Label(known.get(name, 16800), name) for name in names)
+
+
+STATE = ColumnDefinition(3, "state", 16400, 700, labels("new", "done"))
 WAS = Definition(
     oid=16384,
     schema="public",
@@ -79,7 +88,7 @@ def fault(shape: ShapeSpec, new: Definition, old: Definition = WAS) -> str | Non
         now(file=17000),
         now(identity=Identity.FULL),
         now(columns=column(TITLE, written_by=800)),
-        now(columns=column(STATE, labels=("new", "doing", "done", "gone"))),
+        now(columns=column(STATE, labels=labels("new", "doing", "done", "gone"))),
         now(columns=(*WAS.columns, ColumnDefinition(4, "more", INT, 800))),
     ],
     ids=["same", "truncated or packed", "identity", "default", "label", "column added"],
@@ -113,7 +122,7 @@ def test_a_table_that_is_another_one_ends_all_its_shapes(
         (column(TITLE, name="heading"), "column title is gone"),
         (column(TITLE, type_oid=INT), "column title has another type"),
         (column(TITLE, number=4), "column title was dropped and made again"),
-        (column(TITLE, labels=("x",)), None),
+        (column(TITLE, labels=labels("x")), None),
     ],
 )
 def test_a_column_that_is_another_one_ends_the_shapes_that_have_it(
@@ -130,10 +139,10 @@ def test_only_a_new_file_with_a_new_definition_has_other_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "labels", [("fresh", "done"), ("done", "new"), ("new",), (), ("new", "closed")]
+    "names", [("fresh", "done"), ("done", "new"), ("new",), (), ("new", "closed")]
 )
-def test_labels_that_are_others_or_in_another_order_end_the_shapes(labels: tuple[str, ...]) -> None:
-    new = now(columns=column(STATE, labels=labels))
+def test_labels_that_are_others_or_in_another_order_end_the_shapes(names: tuple[str, ...]) -> None:
+    new = now(columns=column(STATE, labels=labels(*names)))
     assert fault(WHOLE, new) == "values of column state are printed in another way"
     assert fault(TITLES, new) is None
 
@@ -177,6 +186,10 @@ def test_a_table_comes_back_into_the_publication_after_its_shapes_have_ended() -
         (
             (PARTED.partitions[0], Partition(2, 9, is_born=True)),
             "a partition was truncated or rewritten",
+        ),
+        (
+            (PARTED.partitions[0], Partition(2, 2, is_born=True, attached_by=9)),
+            "a partition was detached and came back",
         ),
     ],
 )

@@ -51,6 +51,8 @@ class Settings:
     """Parameters that were given when the server was started: they beat ALTER SYSTEM."""
     sees_others: bool
     """Whether this role is told what other sessions do."""
+    may_log_snapshot: bool | None
+    """Whether this role may ask for a snapshot that a slot can move over; None: nobody can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,6 +71,11 @@ MATTERS: dict[str, Matter] = {
         "would start over.",
         "`ALTER SYSTEM SET idle_replication_slot_timeout = ...`",
     ),
+    "slot_moves": Matter(
+        "The role may ask for the snapshots that a slot moves over (PostgreSQL 16 and newer). The "
+        "server writes one every 15 s, in which much log can be written.",
+        "`GRANT EXECUTE ON FUNCTION pg_log_standby_snapshot() TO ...`, in this database",
+    ),
     "synchronous_standbys": Matter(
         "No COMMIT of the application waits for Tidewire as if it were a standby.",
         "`ALTER SYSTEM SET synchronous_standby_names = ...`, with the names of the standbys",

@@ -23,6 +23,7 @@ def judge_settings(facts: Facts) -> Iterator[Finding]:
     yield _connections(settings, own)
     yield _slot_wal(settings)
     yield _slot_idle(settings)
+    yield _slot_moves(settings, facts.server.role)
     yield _synchronous_standbys(settings)
     if settings.standbys:
         yield _failover(settings.standbys)
@@ -98,6 +99,20 @@ def _slot_idle(settings: Settings) -> Finding:
         f"a slot that is idle for {time_of(idle_s)} is lost: a server that is stopped for so long "
         "starts over, and all clients with it",
         *set_parameter(settings, "idle_replication_slot_timeout", recommended),
+    )
+
+
+def _slot_moves(settings: Settings, role: str) -> Finding:
+    if settings.may_log_snapshot is None:
+        return ok("slot_moves", "the server moves slots at its own pace: nobody can ask it to")
+    if settings.may_log_snapshot:
+        return ok("slot_moves", "a slot that keeps too much can be moved at once")
+    return warning(
+        "slot_moves",
+        f"role {role} may not ask for a snapshot that a slot moves over: where much is written, "
+        "the slot keeps more log than it needs, and may be given up for it",
+        note("each database has its own rights: execute it in this one"),
+        f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_log_standby_snapshot() TO {role};",
     )
 
 

@@ -46,7 +46,11 @@ ERRORS = {
         ErrorCode("unavailable", True, "The database cannot be asked now."),
         ErrorCode("not_supported", False, "This server does not do that yet; the text says what."),
         ErrorCode("lagged", True, "The reader fell off the log: start over."),
-        ErrorCode("other_history", True, "The position belongs to another history: start over."),
+        ErrorCode(
+            "other_history",
+            True,
+            "Another history, or the table was altered meanwhile: start over.",
+        ),
         ErrorCode("schema_changed", True, "The table changed under the shape: subscribe again."),
     )
 }

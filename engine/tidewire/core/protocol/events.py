@@ -43,6 +43,8 @@ class Joined(NamedTuple):
     columns: tuple[tuple[str, str], ...]
     key: tuple[str, ...]
     mode: Mode
+    fingerprint: str = ""
+    """To be shown when the rows are continued on another connection."""
 
 
 class Chunk(NamedTuple):

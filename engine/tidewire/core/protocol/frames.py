@@ -51,6 +51,8 @@ class ShapeRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     initial: bool = True
     """Send the rows that the table has first; without: only what is committed from now on."""
     start: From | None = msgspec.field(name="from", default=None)
+    fingerprint: Annotated[str, msgspec.Meta(max_length=limits.NAME_CHARS)] = ""
+    """Of the table that the client's rows fit: without it nothing goes on `from` a position."""
     resume: Resume | None = None
 
 
@@ -120,6 +122,7 @@ class Subscribed(Frame, frozen=True, tag="subscribed"):
     key: list[str]
     columns: list[tuple[str, str]]
     mode: Mode
+    fingerprint: str = ""
 
 
 class Snapshot(Frame, frozen=True, tag="snapshot"):

@@ -36,8 +36,6 @@ import enum
 from collections.abc import Iterable, Sequence
 from typing import assert_never
 
-import msgspec
-
 from tidewire import limits
 from tidewire.core.model.lsn import LSN_ZERO, Lsn, format_lsn
 from tidewire.core.protocol import frames
@@ -123,7 +121,7 @@ class ClientSession:
             self._ask(requests)
 
     def go_on(self, cursor: Cursor, requests: Iterable[frames.ShapeRequest]) -> None:
-        """Take up, before the first connection, what another session had at a cursor."""
+        """Take up, before the first connection, what another session had, fingerprints and all."""
         self.subscribe_all(list(requests))
         for subscription in self._subscriptions.values():
             subscription.has_position = True
@@ -242,9 +240,7 @@ class ClientSession:
     def _resumed(self, subscription: Wanted) -> frames.ShapeRequest:
         if self.cursor is None or not subscription.has_position:
             return subscription.resumed()
-        lsn = format_lsn(self.cursor.lsn)
-        start = frames.From(epoch=self.cursor.epoch, lsn=lsn, tag=self.cursor.tag)
-        return msgspec.structs.replace(subscription.request, start=start)
+        return subscription.continued(self.cursor)
 
     def _ask(self, requests: Iterable[frames.ShapeRequest]) -> None:
         # `from` counts in the first message of a connection only.
@@ -262,8 +258,9 @@ class ClientSession:
         has_lost = subscription.accept(frame)
         if has_lost and not any(its.has_position for its in self._subscriptions.values()):
             self.cursor = None  # nobody continues anything: the server may be behind it
+        form = subscription.form
         joined = Joined(
-            frame.id, frame.table, subscription.form.columns, subscription.form.key, frame.mode
+            frame.id, frame.table, form.columns, form.key, frame.mode, frame.fingerprint
         )
         return [WasReset((frame.id,), "other_history"), joined] if has_lost else [joined]
 

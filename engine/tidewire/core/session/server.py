@@ -305,7 +305,7 @@ class ServerSession:
             self.close("stalled", "answers wait, and more is asked")
 
     def send_subscribed(
-        self, request: frames.ShapeRequest, shape: Shape, *, is_staged: bool
+        self, request: frames.ShapeRequest, shape: Shape, fingerprint: str, *, is_staged: bool
     ) -> None:
         """Accept one subscription."""
         spec = shape.spec
@@ -318,6 +318,7 @@ class ServerSession:
                 key=list(spec.key),
                 columns=[(column.name, column.type_name) for column in spec.columns],
                 mode="initial" if is_staged else mode,
+                fingerprint=fingerprint,
             )
         )
 

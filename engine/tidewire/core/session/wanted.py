@@ -12,8 +12,10 @@ from collections.abc import Iterator
 import msgspec
 
 from tidewire import limits
+from tidewire.core.model.lsn import format_lsn
 from tidewire.core.protocol import frames
 from tidewire.core.protocol.form import Form
+from tidewire.core.stream.cursor import Cursor
 from tidewire.errors import ProtocolError
 
 
@@ -33,6 +35,7 @@ class Wanted:
         "_chunks",
         "_copy",
         "_copy_epoch",
+        "_fingerprint",
         "_form",
         "_goes_on",
         "_is_whole",
@@ -44,7 +47,7 @@ class Wanted:
     )
 
     def __init__(self, request: frames.ShapeRequest) -> None:
-        self.request = request
+        self.request = msgspec.structs.replace(request, fingerprint="")
         self.is_asked = False
         """The server of this connection knows of it."""
         self.has_position = False
@@ -54,6 +57,8 @@ class Wanted:
         self._goes_on = False
         """It was asked to go on from a position; a `reset` may have been under way by then."""
         self._form: Form | None = None
+        self._fingerprint = request.fingerprint
+        """Of the table that the rows fit."""
         self._copy: str | None = None
         self._copy_epoch = ""
         self._chunks = 0
@@ -77,6 +82,11 @@ class Wanted:
         resume = frames.Resume(copy=self._copy, chunk=self._chunks)
         return msgspec.structs.replace(self.request, resume=resume)
 
+    def continued(self, cursor: Cursor) -> frames.ShapeRequest:
+        """Return the request, going on from a position."""
+        start = frames.From(epoch=cursor.epoch, lsn=format_lsn(cursor.lsn), tag=cursor.tag)
+        return msgspec.structs.replace(self.request, start=start, fingerprint=self._fingerprint)
+
     def ask(self, request: frames.ShapeRequest) -> None:
         """Note how the server of this connection is asked for it."""
         self.is_asked, self._goes_on = True, request.start is not None
@@ -94,6 +104,7 @@ class Wanted:
         if form != self._form:
             self._forget_copy()
         self._form, self.shape = form, frame.shape
+        self._fingerprint = frame.fingerprint
         if frame.mode == "initial":
             had_position, self.has_position = self.has_position, False
             self.phase = Phase.STAGED if self._is_whole else Phase.COPYING

@@ -8,14 +8,19 @@ what only moves rows (VACUUM FULL) and what the stream tells (TRUNCATE) does not
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
 from tidewire.core.model.relation import Identity
 from tidewire.core.shape.index import TableShapes
 from tidewire.core.shape.layout import Layout
 from tidewire.core.shape.shape import ShapeColumn, ShapeId, ShapeSpec
+
+
+class Label(msgspec.Struct, frozen=True, array_like=True):
+    """What values are printed with: a label of an enum, or the form of a composite type."""
+
+    oid: int
+    text: str
 
 
 class ColumnDefinition(msgspec.Struct, frozen=True, array_like=True):
@@ -27,8 +32,7 @@ class ColumnDefinition(msgspec.Struct, frozen=True, array_like=True):
     type_oid: int
     written_by: int
     """The transaction that wrote this definition last."""
-    labels: tuple[str, ...] = ()
-    """What values are printed with: labels of enums, and forms of composite types."""
+    labels: tuple[Label, ...] = ()
 
 
 class Partition(msgspec.Struct, frozen=True, array_like=True):
@@ -39,6 +43,8 @@ class Partition(msgspec.Struct, frozen=True, array_like=True):
     """Where its rows are: another file has other rows, or the same in another order. 0 is none."""
     is_born: bool
     """It was made as a partition and not attached: what is in it came through the log."""
+    attached_by: int = 0
+    """The transaction that made it a part: while it was none, the log told nothing of it."""
 
     @property
     def came_empty(self) -> bool:
@@ -121,6 +127,8 @@ def _partition_fault(_: Layout, old: Definition, new: Definition) -> str | None:
             return "a partition came with rows"
         if oid in before and partition.file != before[oid].file:
             return "a partition was truncated or rewritten"
+        if oid in before and partition.attached_by != before[oid].attached_by:
+            return "a partition was detached and came back"
     return None
 
 
@@ -129,7 +137,7 @@ def _layout_fault(layout: Layout, _: Definition, new: Definition) -> str | None:
     if layout.key != new.key:
         return "its key is another one"
     types = {column.name: column.type_oid for column in new.columns}
-    for name, type_oid in _needs(layout):
+    for name, type_oid in layout.needs:
         if name not in types:
             return f"column {name} is gone"
         if type_oid not in (0, types[name]):
@@ -143,7 +151,7 @@ def _values_fault(layout: Layout, old: Definition, new: Definition) -> str | Non
     """Look for values that are others now, and that nobody was told of."""
     before = {column.name: column for column in old.columns}
     after = {column.name: column for column in new.columns}
-    for name, _ in _needs(layout):
+    for name, _ in layout.needs:
         if name not in before:
             continue  # the shape came later than this definition
         was, now = before[name], after[name]
@@ -165,16 +173,11 @@ def _growth_fault(layout: Layout, old: Definition, new: Definition) -> str | Non
     return None
 
 
-def _needs(layout: Layout) -> Iterable[tuple[str, int]]:
-    yield from ((column.name, column.type_oid) for column in layout.columns)
-    yield from layout.where
-
-
 def _numbers(definition: Definition) -> set[int]:
     return {column.number for column in definition.columns}
 
 
-def _is_within(some: tuple[str, ...], more: tuple[str, ...]) -> bool:
+def _is_within(some: tuple[Label, ...], more: tuple[Label, ...]) -> bool:
     """Tell whether all labels are there still, in the same order: new ones disturb nobody."""
     rest = iter(more)
     return all(label in rest for label in some)

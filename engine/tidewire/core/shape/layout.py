@@ -36,6 +36,11 @@ class Layout:
         if spec.where is not None:
             self.where = tuple((name, column.oid) for name, column in spec.where.types)
 
+    @property
+    def needs(self) -> Needs:
+        """Return all columns that the shapes need, to tell rows or to judge them."""
+        return (*((column.name, column.type_oid) for column in self.columns), *self.where)
+
     def fit(self, relation: Relation) -> Places | None:
         """Find the columns in a version of the table; None when the shapes do not fit it.
 
@@ -44,10 +49,9 @@ class Layout:
         is_full = relation.identity is Identity.FULL
         places = {column.name: i for i, column in enumerate(relation.columns)}
         known = {c.name for c in relation.columns if is_full or c.in_identity}
-        wanted = [*((column.name, column.type_oid) for column in self.columns), *self.where]
         has_all = all(
             name in places and oid in (0, relation.columns[places[name]].type_oid)
-            for name, oid in wanted
+            for name, oid in self.needs
         )
         where = [name for name, _ in self.where]
         if not (has_all and self.key and known.issuperset((*self.key, *where))):

@@ -5,10 +5,10 @@ WITH RECURSIVE wanted AS (
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid = ANY (%(oids)s::oid[])
 ), part AS (
-    SELECT w.oid AS root, w.oid FROM wanted w WHERE w.relkind = 'p'
+    SELECT w.oid AS root, w.oid, 0::int8 AS attached_by FROM wanted w WHERE w.relkind = 'p'
     UNION ALL
     -- A partition that is being detached is not read any more.
-    SELECT p.root, i.inhrelid
+    SELECT p.root, i.inhrelid, i.xmin::text::int8
     FROM part p JOIN pg_inherits i ON i.inhparent = p.oid AND NOT i.inhdetachpending
 ), type AS (
     -- Types that values are made of: of domains their base, of arrays their element, and so on.
@@ -28,14 +28,15 @@ WITH RECURSIVE wanted AS (
         WHERE y.typtype = 'c' AND m.attrelid = y.typrelid AND m.attnum > 0 AND NOT m.attisdropped
     ) inside (oid)
 ), label AS (
-    SELECT t.of_column, t.oid, e.enumsortorder AS place, format('%%s %%s', t.oid, e.enumlabel) AS text
+    SELECT t.of_column, t.oid, e.enumsortorder AS place, e.oid AS entry,
+           format('%%s %%s', t.oid, e.enumlabel) AS text
     FROM type t JOIN pg_enum e ON e.enumtypid = t.oid
     UNION ALL
-    SELECT t.of_column, t.oid, 0,
+    SELECT t.of_column, t.oid, 0, y.oid,
            format('%%s %%s', t.oid, json_agg(json_build_array(m.attnum, m.atttypid) ORDER BY m.attnum))
     FROM type t JOIN pg_type y ON y.oid = t.oid AND y.typtype = 'c'
     JOIN pg_attribute m ON m.attrelid = y.typrelid AND m.attnum > 0 AND NOT m.attisdropped
-    GROUP BY t.of_column, t.oid
+    GROUP BY t.of_column, t.oid, y.oid
 )
 SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name,
        w.relreplident::text AS identity, w.relfilenode::int8 AS file,
@@ -65,7 +66,8 @@ SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name,
           AND a.attrelid = w.oid AND a.attnum = k.attnum AND k.n <= i.indnkeyatts) AS key,
        (SELECT coalesce(json_agg(json_build_array(
                    a.attnum, a.attname, a.atttypid::int8, a.xmin::text::int8,
-                   (SELECT coalesce(json_agg(l.text ORDER BY l.oid, l.place), '[]')
+                   (SELECT coalesce(json_agg(json_build_array(l.entry::int8, l.text)
+                                             ORDER BY l.oid, l.place), '[]')
                     FROM label l WHERE l.of_column = a.atttypid)
                ) ORDER BY a.attnum), '[]')
         FROM pg_attribute a
@@ -76,7 +78,8 @@ SELECT w.oid::int8 AS oid, w.nspname AS schema, w.relname AS name,
                    -- Who attaches a table writes all its columns again.
                    EXISTS (SELECT FROM pg_attribute a, pg_type y
                            WHERE a.attrelid = c.oid AND a.attnum > 0 AND y.oid = c.reltype
-                             AND a.xmin = y.xmin AND a.cmin = y.cmin)
+                             AND a.xmin = y.xmin AND a.cmin = y.cmin),
+                   p.attached_by
                ) ORDER BY c.oid), '[]')
         FROM part p JOIN pg_class c ON c.oid = p.oid
         WHERE p.root = w.oid AND p.oid <> w.oid) AS partitions

@@ -25,4 +25,6 @@ SELECT current_setting('max_replication_slots')::int              AS slots_max,
        current_setting('application_name')                        AS application_name,
        ARRAY(SELECT name FROM pg_settings WHERE source = 'command line')
                                                                   AS on_command_line,
-       pg_has_role('pg_read_all_stats', 'USAGE')                  AS sees_others
+       pg_has_role('pg_read_all_stats', 'USAGE')                  AS sees_others,
+       has_function_privilege(to_regprocedure('pg_catalog.pg_log_standby_snapshot()'), 'EXECUTE')
+                                                                  AS may_log_snapshot
