@@ -15,18 +15,21 @@ from typing import Any
 from lab.tests.agent.kit import JAVASCRIPT, ROOT, agent, needs_node, output_of, play
 from lab.tests.coordinator.kit import Process, call, process, running
 
+AGENTS = (ROOT / "examples" / "agents").as_uri()
 HEAD = f"""\
-import {{ Agent }} from {json.dumps((ROOT / "examples" / "agents" / "agent.mjs").as_uri())};
+import {{ Agent }} from "{AGENTS}/agent.mjs";
 const [url, ...more] = process.argv.slice(2);
 const say = (...told) => console.log(JSON.stringify(told));
 const agent = await Agent.join(url, "r", "js");
 """
 
 
-async def said(folder: Path, program: str, url: str, *arguments: object) -> list[Any]:
+async def said(
+    folder: Path, program: str, url: str, *arguments: object, client: str = "agent"
+) -> list[Any]:
     """Run a program; return what it said, line by line."""
     path = folder / "program.mjs"
-    path.write_text(HEAD + program)
+    path.write_text(HEAD.replace("/agent.mjs", f"/{client}.mjs") + program)
     lines = (await output_of([*JAVASCRIPT, path, url, *arguments])).splitlines()
     return [json.loads(line) for line in lines]
 
@@ -72,6 +75,47 @@ def test_what_the_javascript_client_can_do(tmp_path: Path) -> None:
                 ["bad_request"],
                 ["this agent has left"],
                 ["this agent has left"],
+                ["no coordinator at http://127.0.0.1:1"],
+            ]
+
+    play(scene())
+
+
+SMALL = """\
+const seen = [];
+await agent.ask("publish", { topic: "t", data: "before" });
+await Promise.all([
+  agent.follow("t", (event) => seen.push(event.data)),
+  agent.ask("publish", { topic: "t", data: "with" }),
+]);
+await agent.ask("publish", { topic: "t", data: "after" });
+say(seen);
+await agent.ask("put", { key: "k", value: 2, if_version: 7 }).catch((error) => say(error.code));
+await agent.meet("b", { roster: ["js", "py"] }).catch((error) => say(error.code, error.roll.dead));
+const waiting = agent.ask("await", { signal: "never" }).catch((error) => say(error.message));
+await agent.leave();
+await waiting;
+await agent.ask("get", { key: "k" }).catch((error) => say(error.message));
+const nowhere = "http://127.0.0.1:1";
+await Agent.join(nowhere, "r", "js").catch((error) => say(error.message));
+"""
+
+
+@needs_node
+def test_what_the_small_client_can_do_in_sixty_lines(tmp_path: Path) -> None:
+    source = ROOT / "examples" / "agents" / "small-agent.mjs"
+    assert len(source.read_text().splitlines()) <= 60
+
+    async def scene() -> None:
+        async with running() as url:
+            async with agent(url, "py"):
+                pass
+            assert await said(tmp_path, SMALL, url, client="small-agent") == [
+                [["before", "with", "after"]],
+                ["conflict"],
+                ["broken", ["py"]],
+                ["closed: 1005 "],
+                ["closed"],
                 ["no coordinator at http://127.0.0.1:1"],
             ]
 
