@@ -20,18 +20,28 @@ P = ParamSpec("P")
 DEADLINE_S = 60.0
 
 
-def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+def in_loop_for(
+    deadline_s: float,
+) -> Callable[[Callable[P, Coroutine[Any, Any, None]]], Callable[P, None]]:
     """Run an async test in a loop of its own, with a deadline over all of it."""
 
-    @functools.wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        async def bounded() -> None:
-            async with asyncio.timeout(DEADLINE_S):
-                await test(*args, **kwargs)
+    def decorate(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+        @functools.wraps(test)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            async def bounded() -> None:
+                async with asyncio.timeout(deadline_s):
+                    await test(*args, **kwargs)
 
-        asyncio.run(bounded())
+            asyncio.run(bounded())
 
-    return run
+        return run
+
+    return decorate
+
+
+def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run an async test in a loop of its own, with the deadline that is enough for most."""
+    return in_loop_for(DEADLINE_S)(test)
 
 
 async def eventually(predicate: Callable[[], object], timeout_s: float = 20.0) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.tests.integration.live import Live, eventually, in_loop
+from engine.tests.integration.live import Live, eventually, in_loop_for
 from engine.tests.integration.syncing import only_newest, script
 from engine.tests.integration.test_engine_failures import ServerProcess
 from tidewire import Client
@@ -47,7 +47,8 @@ def most_memory_kib(pid: int) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-@in_loop
+@pytest.mark.timeout(240)
+@in_loop_for(180)
 async def test_the_server_is_killed_while_it_sends_a_million_rows(live: Live) -> None:
     await script(live, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (0)")
     node = await asyncio.to_thread(ServerProcess, live.url)
