@@ -23,6 +23,11 @@ def judged(**changes: Any) -> Finding:
 def test_a_slot_in_use_is_well_and_so_is_none() -> None:
     assert are_well(judge_slots(FACTS))
     assert "keeps 3 MB" in next(iter(judge_slots(FACTS))).text
+    asleep = [
+        SLOT,
+        replace(SLOT, name="tidewire_default_1_wake", is_bookmark=True, active_pid=None),
+    ]
+    assert are_well(judge_slots(replace(FACTS, slots=asleep)))
     [none] = judge_slots(replace(FACTS, slots=()))
     assert "the server makes it" in none.text
 
