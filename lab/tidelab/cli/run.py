@@ -46,7 +46,7 @@ BigRows = Annotated[
         "--big-rows",
         min=1,
         max=BIG_ROWS_MAX,
-        help="Rows of the first big-transaction. Each client may take 1 GB for a million.",
+        help="Rows of the first big-transaction. Each client may take 1.3 GB for a million.",
     ),
 ]
 Corpus = Annotated[
