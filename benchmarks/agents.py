@@ -1,16 +1,18 @@
 """How quickly do test agents meet, and what does each of them cost the coordinator?
 
-The subject is `/v2`, the baseline the protocol of old clients; one `tidelab agents serve` serves
-both, and they take turns. The agents are `native/agents.c`: in Python they would take longer than
-the coordinator, and measure themselves.
+The subjects are `/v2` and the protocol of old clients, which one `tidelab agents serve` serves; the
+baseline is `native/meet.go`, the same for old clients in Go and without all else. They take turns.
+The agents are `native/agents.c`: in Python they would take longer than the coordinator, and measure
+themselves.
 
-- `agents`: 100 agents pass 100 barriers in a row, each going on the moment it is released; in
-  milliseconds for one barrier. The mended original, written in Go, needs 0.94 to 1.26.
-- `agents_spread_N`: N agents meet again and again; milliseconds from the first agent that hears of
-  a release to the last one, as the 99th percentile (and the 50th) of the rounds. The original needs
-  17.7 for a whole barrier of 1 000.
-- `agents_memory`: KiB of the server for each of 5 000 connected agents (the original: 15).
-- `agents_http`: requests a second over 8 connections, half of them PUT and half GET, on a key.
+- `agents_old`, `agents_v2`: 100 agents pass 100 barriers in a row, each going on the moment it is
+  released; in milliseconds for one barrier.
+- `agents_old_spread_N`, `agents_v2_spread_N`: N agents meet again and again; milliseconds from the
+  first agent that hears of a release to the last one, as the 99th percentile (and the 50th) of the
+  rounds.
+- `agents_old_memory`, `agents_v2_memory`: KiB of the server for each of 5 000 connected agents.
+- `agents_http`: requests a second of `/v2` over 8 connections, half of them PUT and half GET, on a
+  key; the baseline is the protocol of old clients.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,6 +38,7 @@ from urllib.parse import urlsplit
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measure import (
+    BUILD,
     ROOT,
     Figure,
     Helper,
@@ -43,8 +46,10 @@ from benchmarks.measure import (
     native,
     options,
     percentile,
+    rate,
     run,
     spread,
+    take_turns,
     tell,
 )
 
@@ -52,7 +57,10 @@ CROWDS = (100, 1_000, 5_000)
 AGENTS, BARRIERS, LINES = 100, 100, 8
 MEETINGS = 20  # for each repeat: a percentile wants many rounds
 AUTHORIZATION = base64.b64encode(b":").decode()
-Pair = tuple[list[float], list[float]]
+OURS = ("old", "v2")
+GO = "go"
+Rounds = dict[str, list[float]]
+"""Results by who has served: old, v2, and go where there is a compiler for it."""
 
 
 def main() -> None:
@@ -60,80 +68,111 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     figures = []
-    program = native("agents")
-    if program is not None:
-        figures += [measure_chains(program, arguments.repeat)]
-        figures += measure_crowds(program, arguments.repeat * MEETINGS)
+    agents, baseline = native("agents.c"), native("meet.go")
+    kinds = OURS if baseline is None else (*OURS, GO)
+    if agents is not None:
+        figures += measure_chains(agents, kinds, arguments.repeat)
+        figures += measure_crowds(agents, kinds, arguments.repeat * MEETINGS)
     figures.append(measure_requests(arguments.seconds, arguments.repeat))
     conclude(figures)
 
 
-def measure_chains(program: Path, repeat: int) -> Figure:
+def measure_chains(program: Path, kinds: Sequence[str], repeat: int) -> list[Figure]:
     """Let agents pass many barriers in a row."""
-    chains: Pair = ([], [])
-    for _ in range(repeat):
-        for kind, found in zip(KINDS, chains, strict=True):
-            with served() as server, gathered(program, server, kind, AGENTS) as agents:
+    rounds: Rounds = {kind: [] for kind in kinds}
+    for turn in range(1, repeat + 1):
+        for kind, found in rounds.items():
+            with served(kind) as server, gathered(program, server, AGENTS) as agents:
                 found.append(int(agents.ask(f"chain {BARRIERS}")) / 1e6 / BARRIERS)
-    figure = median("agents", "ms/barrier", chains, "value <= 1.26")
-    tell(f"agents: {figure.value:.3g} against {figure.baseline:.3g} ms for each barrier")
-    return figure
+        told = ", ".join(f"{kind} {found[-1]:.3g}" for kind, found in rounds.items())
+        tell(f"agents: round {turn} of {repeat}: {told} ms for each barrier")
+    return compared("", "ms/barrier", rounds, {"old": "<= 1.0"})
 
 
-def measure_crowds(program: Path, meetings: int) -> list[Figure]:
+def measure_crowds(program: Path, kinds: Sequence[str], meetings: int) -> list[Figure]:
     """Let crowds meet at one barrier; the memory is that of the largest."""
     figures: list[Figure] = []
-    memory: Pair = ([], [])
+    memory: Rounds = {}
     for crowd in CROWDS:
-        spreads: Pair = ([], [])
-        for kind, found, bytes_each in zip(KINDS, spreads, memory, strict=True):
-            with served() as server:
+        spreads: Rounds = {}
+        for kind in kinds:
+            with served(kind) as server:
                 before = resident_kib(server.pid)
-                with gathered(program, server, kind, crowd) as agents:
-                    bytes_each.append((resident_kib(server.pid) - before) / crowd)
-                    found += sorted(int(agents.ask("spread")) / 1e6 for _ in range(meetings))
-        figures.append(percentiles(f"agents_spread_{crowd}", spreads))
-    largest = (memory[0][-1:], memory[1][-1:])
-    return [*figures, median("agents_memory", "KiB/agent", largest, "value <= 15")]
+                with gathered(program, server, crowd) as agents:
+                    memory[kind] = [(resident_kib(server.pid) - before) / crowd]
+                    found = sorted(int(agents.ask("spread")) / 1e6 for _ in range(meetings))
+            spreads[kind] = found
+            middle, most = percentile(found, 0.5), percentile(found, 0.99)
+            tell(f"agents: {crowd} hear of a release, {kind}: {middle:.3g} ms, p99 {most:.3g}")
+        figures += percentiles(f"_spread_{crowd}", spreads)
+    return [*figures, *compared("_memory", "KiB/agent", memory, dict.fromkeys(OURS, "<= 1.0"))]
 
 
 def measure_requests(seconds: float, repeat: int) -> Figure:
     """Ask by HTTP as fast as the answers come."""
-    requests: Pair = ([], [])
-    for _ in range(repeat):
-        for ask, found in zip((ask_v2, ask_old), requests, strict=True):
-            with served() as server:
-                found.append(run(partial(requests_per_second, server, ask, seconds)))
-    return median("agents_http", "requests/s", requests, "printed")
+
+    def asked(ask: Ask) -> float:
+        with served("v2") as server:
+            return run(partial(requests_per_second, server, ask, seconds))
+
+    new, old = take_turns(repeat, "agents_http", partial(asked, ask_v2), partial(asked, ask_old))
+    return rate("agents_http", "requests/s", new, old, "printed")
 
 
-def median(name: str, unit: str, found: Pair, goal: str) -> Figure:
-    new, old = found
-    detail: dict[str, object] = {"subject": spread(new), "against": spread(old)}
-    return Figure(name, statistics.median(new), unit, statistics.median(old), goal, detail)
+def compared(name: str, unit: str, rounds: Rounds, goals: Mapping[str, str]) -> list[Figure]:
+    """Hold the medians of ours against Go's."""
+    go = rounds.get(GO)
+    baseline = None if go is None else statistics.median(go)
+    beside: dict[str, object] = {} if go is None else {"against": spread(go)}
+    return [
+        Figure(
+            f"agents_{kind}{name}",
+            statistics.median(rounds[kind]),
+            unit,
+            baseline,
+            goals.get(kind, "printed"),
+            {"subject": spread(rounds[kind]), **beside},
+        )
+        for kind in OURS
+    ]
 
 
-def percentiles(name: str, found: Pair) -> Figure:
-    new, old = ({share: percentile(rounds, share) for share in (0.5, 0.99)} for rounds in found)
-    told, beside = (f"{each[0.5]:.3g} ms, p99 {each[0.99]:.3g}" for each in (new, old))
-    tell(f"{name}: {told}; against {beside}")
-    detail: dict[str, object] = {"p50": new[0.5], "against_p50": old[0.5], "rounds": len(found[0])}
-    return Figure(name, new[0.99], "ms", old[0.99], "printed", detail)
+def percentiles(name: str, rounds: Rounds) -> list[Figure]:
+    """Hold the 99th percentiles of ours against Go's."""
+    p50, p99 = (
+        {kind: percentile(found, share) for kind, found in rounds.items()} for share in (0.5, 0.99)
+    )
+    return [
+        Figure(
+            f"agents_{kind}{name}",
+            p99[kind],
+            "ms",
+            p99.get(GO),
+            "printed",
+            {"p50": p50[kind], "against_p50": p50.get(GO), "rounds": len(rounds[kind])},
+        )
+        for kind in OURS
+    ]
 
 
-# --- the server ---
+# --- the servers ---
 
 
 class Server(NamedTuple):
-    """A running `tidelab agents serve`."""
+    """A running coordinator."""
 
     pid: int
-    http_url: str
-    ws_url: str
+    port: int
+    """Where agents come."""
+    speaks: str
 
 
 @contextmanager
-def served() -> Iterator[Server]:
+def served(kind: str) -> Iterator[Server]:
+    if kind == GO:
+        with Helper([BUILD / "meet"]) as meet:
+            yield Server(meet.pid, int(meet.read()), "old")
+        return
     command = [sys.executable, "-m", "tidelab", "agents", "serve", "--json"]
     process = subprocess.Popen(
         [*command, "--http-port", "0", "--ws-port", "0"],
@@ -144,7 +183,9 @@ def served() -> Iterator[Server]:
     try:
         assert process.stdout is not None
         start = json.loads(process.stdout.readline())
-        yield Server(process.pid, start["http_url"], start["ws_url"])
+        port = urlsplit(start["http_url" if kind == "v2" else "ws_url"]).port
+        assert port is not None
+        yield Server(process.pid, port, kind)
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=30)
@@ -155,15 +196,9 @@ def resident_kib(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024
 
 
-# --- agents ---
-
-KINDS = ("v2", "old")
-
-
 @contextmanager
-def gathered(program: Path, server: Server, kind: str, count: int) -> Iterator[Helper]:
-    url = server.http_url if kind == "v2" else server.ws_url
-    with Helper([program, str(urlsplit(url).port), str(count), kind]) as agents:
+def gathered(program: Path, server: Server, count: int) -> Iterator[Helper]:
+    with Helper([program, str(server.port), str(count), server.speaks]) as agents:
         assert agents.read() == "ready"
         yield agents
 
@@ -182,11 +217,11 @@ def ask_old(number: int) -> tuple[str, str]:
 
 
 async def requests_per_second(server: Server, ask: Ask, seconds: float) -> float:
-    parts, numbers = urlsplit(server.http_url), itertools.count()
+    numbers = itertools.count()
     end = time.perf_counter() + seconds
 
     async def line() -> int:
-        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         count = 0
         while time.perf_counter() < end:
             method, path = ask(next(numbers))

@@ -68,7 +68,7 @@ def main() -> None:
     parser = options(__doc__, seconds=0, repeat=3)
     parser.add_argument("--rows", type=int, default=ROWS, help="of the transaction (no --seconds)")
     arguments = parser.parse_args()
-    receiver = native("receiver")
+    receiver = native("receiver.c")
     if receiver is None:
         conclude([Figure("bigtxn", None, "MiB", None, GOAL)])
         return

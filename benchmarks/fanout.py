@@ -57,7 +57,7 @@ def main() -> None:
     parser = options(__doc__, seconds=1.5, repeat=6)
     parser.add_argument("--connections", type=int, default=CONNECTIONS)
     arguments = parser.parse_args()
-    sender, receiver = native("sender"), native("receiver")
+    sender, receiver = native("sender.c"), native("receiver.c")
     if sender is None or receiver is None:
         conclude(
             [Figure(name, None, "deliveries/s", None, goal) for name, (_, goal) in GOALS.items()]

@@ -44,7 +44,7 @@ def main() -> None:
     parser = options(__doc__, seconds=0, repeat=1)
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help="(no --seconds)")
     arguments = parser.parse_args()
-    receiver = native("receiver")
+    receiver = native("receiver.c")
     count = allowed(arguments.connections)
     if receiver is None:
         conclude([Figure("idle", None, "KiB", None, GOAL)])

@@ -149,15 +149,22 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def native(name: str) -> Path | None:
-    """Compile a program of `native/`; None, and said so, where there is no C compiler."""
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        tell(f"skipped: there is no C compiler (cc) for native/{name}.c")
+COMPILERS: dict[str, list[Sequence[str]]] = {
+    ".c": [(compiler, "-O2", "-o") for compiler in ("cc", "gcc", "clang")],
+    ".go": [("go", "build", "-o")],
+}
+
+
+def native(source: str) -> Path | None:
+    """Compile a program of `native/`; None, and said so, where there is no compiler for it."""
+    suffix = Path(source).suffix
+    command = next((each for each in COMPILERS[suffix] if shutil.which(each[0])), None)
+    if command is None:
+        tell(f"skipped: there is no compiler ({COMPILERS[suffix][0][0]}) for native/{source}")
         return None
     BUILD.mkdir(exist_ok=True)
-    program = BUILD / name
-    subprocess.run([compiler, "-O2", "-o", program, HERE / "native" / f"{name}.c"], check=True)
+    program = BUILD / Path(source).stem
+    subprocess.run([*command, program, HERE / "native" / source], check=True)
     return program
 
 

@@ -74,7 +74,7 @@ def main() -> None:
     parser = options(__doc__, seconds=0, repeat=5)
     parser.add_argument("--mib", type=int, default=WINDOW_MIB, help="to fill (no --seconds)")
     arguments = parser.parse_args()
-    receiver = native("receiver")
+    receiver = native("receiver.c")
     if receiver is None:
         conclude([Figure("restart", None, "rows/s", None, "-")])
         return

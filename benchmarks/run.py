@@ -126,12 +126,12 @@ def postgresql() -> str:
 def table(facts: dict[str, object], results: dict[str, dict[str, Any]]) -> str:
     """Lay all figures out for people."""
     lines = [f"{name:<12} {value}" for name, value in facts.items()]
-    lines += ["", f"{'':<18}{'ours':>12}{'baseline':>12}  {'unit':<13}{'ratio':>7}  goal"]
+    lines += ["", f"{'':<24}{'ours':>10}{'baseline':>12}  {'unit':<13}{'ratio':>7}  goal"]
     for result in results.values():
         for figure in result["figures"]:
             ours, against = number(figure["value"]), number(figure["baseline"])
             lines.append(
-                f"{figure['name']:<18}{ours:>12}{against:>12}  {figure['unit']:<13}"
+                f"{figure['name']:<24}{ours:>10}{against:>12}  {figure['unit']:<13}"
                 f"{number(figure['ratio']):>7}  {figure['goal']}"
             )
     return "\n".join(lines)

@@ -73,7 +73,7 @@ def main() -> None:
     parser = options(__doc__, seconds=0, repeat=5)
     parser.add_argument("--rows", type=int, default=ROWS, help="rows of the table (no --seconds)")
     arguments = parser.parse_args()
-    copier, notes = native("copier"), Notes(arguments.rows)
+    copier, notes = native("copier.c"), Notes(arguments.rows)
     if copier is None:
         conclude([Figure("snapshot", None, "rows/s", None, GOAL)])
         return

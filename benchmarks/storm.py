@@ -62,7 +62,7 @@ def main() -> None:
     parser = options(__doc__, seconds=0, repeat=5)
     parser.add_argument("--clients", type=int, default=CLIENTS, help="(no --seconds)")
     arguments = parser.parse_args()
-    sender, receiver = native("sender"), native("receiver")
+    sender, receiver = native("sender.c"), native("receiver.c")
     if sender is None or receiver is None:
         conclude([Figure("storm", None, "s", None, GOAL)])
         return
