@@ -204,6 +204,37 @@ def test_pages_and_foreign_names_are_refused() -> None:
     play(scene())
 
 
+def test_an_image_on_a_page_of_another_site_does_nothing() -> None:
+    """A GET may come without an Origin, and by `agent=` it would make a run and an agent."""
+
+    async def scene() -> None:
+        async with running(Options(http_port=0, allowed_origins=("https://lab.test",))) as url:
+            path = "/v2/runs/r/signals/s?agent=gw0&timeout_s=0.001"
+            for site in ("cross-site", "same-site"):
+                for asked in (path, "/v2/runs", "/v2", "/metrics"):
+                    assert (await http(url, "GET", asked, **{"Sec-Fetch-Site": site}))[0] == 403
+                link = await http(url, "GET", "/v2/", **{"Sec-Fetch-Site": site})
+                assert link[0] == 200, "a page may link to ours"
+            assert (await call(url, "GET", "/v2/runs"))["ok"]["runs"] == []
+            for fine in (
+                {"Sec-Fetch-Site": "none"},  # an address that somebody typed
+                {"Sec-Fetch-Site": "same-origin"},  # our own page
+                {"Sec-Fetch-Site": "cross-site", "Origin": "https://lab.test"},
+            ):
+                assert (await http(url, "GET", "/v2/runs", **fine))[0] == 200
+
+    play(scene())
+
+
+def test_a_method_that_a_path_does_not_take_is_told_which_it_takes() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            status, head, _ = await http(url, "PATCH", "/v2/runs/r/keys/k")
+            assert (status, head["allow"]) == (405, "DELETE, GET, PUT")
+
+    play(scene())
+
+
 def test_tokens_are_not_shown() -> None:
     assert "all" not in repr(Options(tokens=TOKENS)).replace("allowed", "")
 

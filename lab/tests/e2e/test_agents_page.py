@@ -5,6 +5,7 @@ Method: `tidelab agents serve` as its own process, Chromium by Playwright, agent
 
 from __future__ import annotations
 
+import json
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from lab.tests.e2e.kit import DEADLINE_S, browsing, serving
+from lab.tests.e2e.kit import DEADLINE_S, browsing, files, serving
 
 AGENT, OBSERVER = "0123456789abcdef-agent", "0123456789abcdef-observer"
 
@@ -82,3 +83,42 @@ def test_the_page_may_load_nothing(page: Page, tmp_path: Path) -> None:
         with pytest.raises(Exception, match="Content Security Policy"):
             page.add_script_tag(content="document.title = 'taken over'")
         assert page.title() == "Who waits for whom"
+
+
+ATTACK = """async (at) => {
+  const asked = `${at}/runs/attacked`;
+  const image = new Image();
+  const shown = new Promise((done) => { image.onload = image.onerror = () => done(); });
+  image.src = `${asked}/signals/s?agent=image&timeout_s=0.001`;
+  await shown;
+  const frame = document.createElement("iframe");
+  Object.assign(frame, { name: "sink", src: `${asked}/signals/s?agent=frame&timeout_s=0.001` });
+  const loaded = new Promise((done) => { frame.onload = () => done(); });
+  document.body.append(frame);
+  await loaded;
+  const form = document.body.appendChild(document.createElement("form"));
+  Object.assign(form, { action: `${asked}/signals/s?agent=form`, method: "post", target: "sink" });
+  const sent = new Promise((done) => { frame.onload = () => done(); });
+  form.submit();
+  await sent;
+  const post = { method: "POST", mode: "no-cors", body: "{}" };
+  await fetch(`${asked}/signals/s?agent=fetch`, post).catch(() => {});
+  const read = await fetch(`${at}/runs`).then(() => "read", () => "not read");
+  const socket = new WebSocket(at.replace("http", "ws") + "/connect");
+  const opened = await new Promise((done) => {
+    socket.onopen = () => done("opened");
+    socket.onerror = () => done("not opened");
+  });
+  return [read, opened];
+}"""
+
+
+def test_a_page_of_another_site_can_do_nothing(page: Page, tmp_path: Path) -> None:
+    with serving(tmp_path) as (url, _), files() as origin:
+        page.goto(f"{origin.replace('127.0.0.1', 'localhost')}/agent.mjs")
+        assert page.evaluate(ATTACK, url) == ["not read", "not opened"]
+        with urllib.request.urlopen(f"{url}/runs", timeout=DEADLINE_S) as answer:
+            assert json.load(answer)["ok"]["runs"] == []
+        with urllib.request.urlopen(url.replace("/v2", "/metrics"), timeout=DEADLINE_S) as answer:
+            refused = 'tidelab_coordinator_refused_total{code="forbidden"} 6'
+            assert refused in answer.read().decode(), "all of them have come"

@@ -71,7 +71,8 @@ class CoordinatorApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        await self._serve_request(scope, self._gate.judge(scope["headers"]), receive, send)
+        rights = self._gate.judge(scope["headers"], is_linked=scope["path"] == PAGE_PATH)
+        await self._serve_request(scope, rights, receive, send)
 
     def stop(self) -> None:
         """Answer all that wait by HTTP, and whoever comes from now on, that the server stops."""
@@ -115,7 +116,9 @@ class CoordinatorApp:
             raw_path = scope.get("raw_path") or scope["path"].encode()
             request = read_request(scope["method"], raw_path, scope["query_string"], body)
         if isinstance(request, Refusal):
-            await _send(send, request.fault, self._refuse(request.fault), status=request.status)
+            headers = (*JSON, *request.headers)
+            body = self._refuse(request.fault)
+            await _send(send, request.fault, body, status=request.status, headers=headers)
         elif isinstance(request, Fault):
             await _send(send, request, self._refuse(request))
         else:
