@@ -91,40 +91,33 @@ def serve(
 ) -> int:
     """Serve agents of a test: they wait for each other and share data.
 
-    Agents in any language use /v2 on port 9104, by WebSocket or curl; the page
-    at /v2/ shows who waits for whom. Clients of TestSync find their two ports,
-    9104 and 9105, as ever. Ctrl-C or SIGTERM ends it: whoever waits is told,
-    and what --store or the configuration keeps in a file is kept.
+    Agents in any language use /v2 on port 9104, by WebSocket or curl; the page at /v2/ shows who
+    waits for whom. Clients of TestSync find their two ports, 9104 and 9105, as ever. Ctrl-C or
+    SIGTERM ends it: whoever waits is told, and what is in files stays.
 
-    Tokens of /v2 come from --tokens FILE or the environment:
-    TIDELAB_OBSERVER_TOKENS, TIDELAB_AGENT_TOKENS and TIDELAB_ADMIN_TOKENS.
-    Without any, /v2 is served to this machine only. Clients of TestSync have no
-    tokens, but the credentials of their configuration.
+    Tokens of /v2 come from --tokens FILE or from TIDELAB_OBSERVER_TOKENS, TIDELAB_AGENT_TOKENS and
+    TIDELAB_ADMIN_TOKENS. Without any, /v2 is served to this machine only. Clients of TestSync need
+    no tokens, but what sync_client in the configuration says.
 
-    Exit codes: 0 stopped or checked; 2 it cannot start, or its disk fails;
-    130 Ctrl-C.
+    Exit codes: 0 stopped or checked; 2 it cannot start, or its disk fails; 130 Ctrl-C.
 
-    Examples:
+    Examples (in FILE: `agent`, a space, and what `openssl rand -hex 16` prints):
 
       tidelab agents serve --store agents.db
 
       tidelab agents serve -c ./config --check
 
-      echo "agent $(openssl rand -hex 16)" > tokens
-
-      tidelab agents serve --host 0.0.0.0 --no-testsync --tokens tokens
+      tidelab agents serve --host 0.0.0.0 --no-testsync --tokens FILE
     """
     configuration, has_file = find_configuration(config)
-    ports = _given(host=host, http_port=http_port, ws_port=ws_port)
-    configuration = dataclasses.replace(configuration, **ports)
+    given = _given(host=host, http_port=http_port, ws_port=ws_port)
+    configuration = dataclasses.replace(configuration, **given)
     options = _options(
         configuration, tokens, old_clients=not no_testsync, storage=store,
         allowed_hosts=tuple(allow_host or ()), allowed_origins=tuple(allow_origin or ()),
         tls_certificate=tls_certificate, tls_key=tls_key,
     )  # fmt: skip
-    warnings = _warnings(options, configuration)
-    for warning in warnings:
-        print(f"tidelab: warning: {warning}", file=sys.stderr)
+    warnings = _warn(options, configuration)
     if check:
         print(_summary(options, configuration, warnings, as_json=json))
         return PASSED
@@ -164,12 +157,14 @@ def _options(
     )  # fmt: skip
 
 
-def _warnings(options: Options, configuration: Configuration) -> list[str]:
-    """Tell what is not meant so, not served, or open to everybody."""
+def _warn(options: Options, configuration: Configuration) -> list[str]:
+    """Tell what is not meant so, not served, or open to everybody; return it, too."""
     warnings = [] if options.old_clients is None else list(configuration.warnings)
     if not options.has_v2:
         told = f"/v2 is not served: to listen on {options.host} it needs tokens"
         warnings.append(f"{told}; set TIDELAB_AGENT_TOKENS, or use --tokens")
+    for warning in warnings:
+        print(f"tidelab: warning: {warning}", file=sys.stderr)
     return warnings
 
 

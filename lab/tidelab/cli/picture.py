@@ -21,7 +21,8 @@ def draw_runs(runs: Json) -> RenderableType:
         return Text("no runs yet", style="dim")
     table = _table("run", "agents", "waiting", "last used")
     for line in runs["runs"]:
-        waiting = f"[yellow]{line['waiting']}[/]" if line["waiting"] else "-"
+        places = f"{line['waiting']} barrier{'s' if line['waiting'] > 1 else ''}"
+        waiting = f"[yellow]at {places}[/]" if line["waiting"] else "-"
         used = f"{_age(runs, line['used_ms'])} ago"
         table.add_row(escape(line["run"]), str(line["present"]), waiting, used)
     return table
@@ -37,7 +38,7 @@ def draw_run(story: Json) -> RenderableType:
 
 
 def _barriers(story: Json) -> RenderableType:
-    table = _table("barrier", "met", "now", "arrived", "missing")
+    table = _table("barrier", "ended", "now", "arrived", "missing")
     for line in story["barriers"]:
         roll = line["roll"]
         if roll is None:
@@ -65,8 +66,10 @@ def _agents(story: Json) -> RenderableType:
         state = f"[{_COLOURS[agent['state']]}]{agent['state']}[/]"
         if agent["role"] == "observer":
             state += " (observer)"
-        since, ago = _age(story, agent["since_ms"]), _age(story, agent["did_ms"])
-        table.add_row(escape(agent["agent"]), state, since, escape(agent["did"]), ago)
+        since = _age(story, agent["since_ms"])
+        ago = _age(story, agent["did_ms"]) if agent["did"] else ""
+        says = f" [dim]({escape(agent['says'])})[/]" if agent["says"] else ""
+        table.add_row(escape(agent["agent"]), state, since, f"{escape(agent['did'])}{says}", ago)
     more = sum(story["counts"][state] for state in _COLOURS) - len(story["agents"])
     return Group(table, Text(f"  and {more} more", style="dim")) if more > 0 else table
 

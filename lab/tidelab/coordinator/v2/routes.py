@@ -94,8 +94,8 @@ def read_request(
     route = ROUTES[place].get(method)
     if route is None:
         allowed = ", ".join(sorted(ROUTES[place]))
-        fault = Fault("bad_request", f"this path takes {allowed}")
-        return Refusal(405, fault, ((b"allow", allowed.encode()),))
+        refused = Fault("bad_request", f"this path takes {allowed}")
+        return Refusal(405, refused, ((b"allow", allowed.encode()),))
     asked = _fields_of(route, query, body)
     if isinstance(asked, Fault):
         return asked
