@@ -192,7 +192,10 @@ def test_names_are_never_markup() -> None:
         "agent": "a", "role": "observer", "state": "dead", "since_ms": 0, "did": "[red]x[/]",
         "did_ms": 0, "says": "[b]y[/]", "doing": "",
     }  # fmt: skip
-    roll = {"arrived_count": 9, "needed": 20, "missing": [], "arrived": list("abcdefghi")}
+    roll = {
+        "arrived_count": 9, "needed": 20, "missing_count": 11, "missing": [],
+        "arrived": list("abcdefghi"),
+    }  # fmt: skip
     barriers = [
         {"barrier": "b", "decided": 1, "last": "released", "since_ms": 0,
          "roll": {**roll, "dead": ["d"]}},
@@ -211,7 +214,7 @@ def test_names_are_never_markup() -> None:
         "[red]x[/] ([b]y[/])",
         "9 of 20 for 2 h",
         "and 1 more",
-        "d (gone)",
+        "d (gone) and 10 more",
     ):
         assert words in shown.get()
     assert "trying again" in shown.get()

@@ -5,16 +5,20 @@ Method: `tidelab agents serve` as its own process, Chromium by Playwright, agent
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from lab.tests.e2e.kit import DEADLINE_S, browsing, files, serving
+from tidelab.agent import AgentEnded, BlockingAgent
 
 AGENT, OBSERVER = "0123456789abcdef-agent", "0123456789abcdef-observer"
 
@@ -74,6 +78,58 @@ def test_the_page_shows_who_waits_for_whom_and_asks_for_a_token(page: Page, tmp_
             thread.join(DEADLINE_S)
     expect(page.locator("#state")).to_have_text("reconnecting")
     assert [text for text in complaints if not text.startswith("Failed to load resource: ")] == []
+
+
+COPY = """() => {
+  document.querySelector("nav button").focus();
+  getSelection().selectAllChildren(document.querySelector("#run table:last-of-type td"));
+  return getSelection().toString();
+}"""
+
+
+def test_among_many_the_one_that_is_missing_is_seen(page: Page, tmp_path: Path) -> None:
+    with serving(tmp_path) as (url, _), ThreadPoolExecutor(60) as pool, ExitStack() as held:
+        for number in range(60):
+            agent = BlockingAgent(url, run="crowd", name=f"agent-{number:02}")
+            pool.submit(meet, held.enter_context(agent))
+        post(f"{url}/runs/crowd/agents/late?doing=page+3")
+        page.goto(f"{url}/")
+        row = page.locator("#run table").first.locator("tr", has_text="60 of 62")
+        expect(row).to_contain_text("late and 1 more")
+        agents = page.locator("#run table").last.locator("tbody tr")
+        expect(agents.first).to_contain_text("page 3")
+        expect(agents).to_have_count(50)
+        expect(page.locator("#run p").last).to_have_text("and 11 more")
+        button = page.locator("nav button", has_text="crowd")
+        expect(button).to_have_text("crowd · 61 there · waiting at 1 barrier")
+        page.set_viewport_size({"width": 380, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 380, "all of it is seen"
+
+
+def meet(agent: BlockingAgent) -> None:
+    with contextlib.suppress(AgentEnded):  # when the test is over
+        agent.meet("loaded", target=62)
+
+
+def test_what_is_looked_at_stays_in_its_place(page: Page, tmp_path: Path) -> None:
+    """A name can be copied and a button clicked, however much is going on."""
+    with serving(tmp_path) as (url, _):
+        post(f"{url}/runs/looked-at/agents/a?doing=page+0")
+        page.goto(f"{url}/")
+        expect(page.locator("td", has_text="page 0")).to_be_visible()
+        assert page.evaluate(COPY) == "a"
+        for number in (1, 2, 3):
+            post(f"{url}/runs/looked-at/agents/a?doing=page+{number}")
+            post(f"{url}/runs/used-since-{number}/agents/b")
+            expect(page.locator("nav button")).to_have_count(1 + number)
+        expect(page.locator("nav button").first).to_have_text("looked-at · 1 there")
+        assert page.evaluate("getSelection().toString()") == "a"
+        page.evaluate("getSelection().removeAllRanges()")
+        expect(page.locator("td", has_text="page 3")).to_be_visible()
+        page.locator("nav button").first.focus()
+        post(f"{url}/runs/looked-at/barriers/start?agent=a&target=2&poll_s=0")
+        expect(page.locator("nav button").first).to_contain_text("waiting at 1 barrier")
+        assert "looked-at" in page.evaluate("document.activeElement.textContent")
 
 
 def test_the_page_may_load_nothing(page: Page, tmp_path: Path) -> None:

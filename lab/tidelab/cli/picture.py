@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 Json = Mapping[str, Any]
+_NEW = "somebody new"
 _NAMES_SHOWN = 8  # in one cell: a line of a terminal
 _COLOURS = {"present": "green", "away": "yellow", "dead": "red", "left": "dim"}
 
@@ -50,7 +51,7 @@ def _barriers(story: Json) -> RenderableType:
             cells = [
                 f"[yellow]{roll['arrived_count']} of {roll['needed']} for {since}[/]",
                 _names(map(escape, roll["arrived"]), roll["arrived_count"]),
-                _names(missing, len(missing)) or "somebody new",
+                _names(missing, max(len(missing), roll["missing_count"])) if missing else _NEW,
             ]
         table.add_row(escape(line["barrier"]), str(line["decided"]), *cells)
     return table if story["barriers"] else Text("  no barriers", style="dim")
