@@ -66,7 +66,7 @@ def test_keys_signals_and_topics() -> None:
             assert (again["status"], again["error"]["code"]) == (409, "conflict")
             status, head, body = await http(url, "GET", "/v2/runs/r/keys/k")
             assert (status, head["content-type"]) == (200, "application/json")
-            assert body == b'{"ok":{"key":"k","version":1,"value":{"a": 1}}}'
+            assert body == b'{"ok":{"key":"k","version":1,"value":{"a": 1}}}\n'
             for sequence in (1, 2):
                 told = await call(url, "POST", "/v2/runs/r/signals/s")
                 assert told["ok"]["sequence"] == sequence
@@ -139,7 +139,7 @@ def test_agents_come_beat_and_leave_and_runs_are_dropped() -> None:
 def test_health_index_and_page() -> None:
     async def scene() -> None:
         async with running() as url:
-            assert (await http(url, "GET", "/v2/health"))[2] == b'{"status":"ok"}'
+            assert (await http(url, "GET", "/v2/health"))[2] == b'{"status":"ok"}\n'
             index = await call(url, "GET", "/v2")
             assert index["paths"]["POST /v2/runs/RUN/barriers/NAME"] == "wait"
             _, head, body = await http(url, "GET", "/v2/")
