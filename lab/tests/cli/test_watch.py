@@ -22,6 +22,7 @@ from lab.tests.coordinator.kit import DEADLINE_S, Agent, call, running
 from tidelab.cli.watch import View
 from tidelab.coordinator import Options
 from tidelab.coordinator.v2.gate import Tokens
+from tidelab.limits import COORD_RUNS_SHOWN_MAX
 
 
 @asynccontextmanager
@@ -213,7 +214,7 @@ def test_names_are_never_markup() -> None:
         "[r]  2 dead of 3",
         "[red]x[/] ([b]y[/])",
         "9 of 20 for 2 h",
-        "and 1 more",
+        "a, b, c and 6 more",
         "d (gone) and 10 more",
     ):
         assert words in shown.get()
@@ -227,5 +228,20 @@ def test_a_run_that_has_gone_is_no_trouble_among_others() -> None:
     view = View(None)
     runs = [{"run": "x", "used_ms": 1}, {"run": "y", "used_ms": 2}]
     view.receive("", {"ok": {"runs": runs}}, 0.0)
+    assert view.wanted() == ["", "y", "x"]
     view.receive("x", {"error": {"message": "there is no run x"}}, 0.0)
     assert view.wanted() == ["", "y"]
+
+
+def test_runs_stay_in_their_places_and_the_oldest_use_is_left_out() -> None:
+    view = View(None)
+    for newest in (0, 7):
+        runs = [
+            {"run": f"r{number}", "used_ms": 100 if number == newest else number}
+            for number in range(COORD_RUNS_SHOWN_MAX + 1)
+        ]
+        view.receive("", {"ok": {"runs": runs}}, 0.0)
+        left_out = "r1" if newest == 0 else "r0"
+        wanted = [f"r{number}" for number in reversed(range(COORD_RUNS_SHOWN_MAX + 1))]
+        wanted.remove(left_out)
+        assert view.wanted() == ["", *wanted]

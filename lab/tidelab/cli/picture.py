@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 Json = Mapping[str, Any]
-_NEW = "somebody new"
-_NAMES_SHOWN = 8  # in one cell: a line of a terminal
+_MISSING_SHOWN = 8  # in one cell: a line of a terminal
+_ARRIVED_SHOWN = 3  # who is there is less of a question than who is not
 _COLOURS = {"present": "green", "away": "yellow", "dead": "red", "left": "dim"}
 
 
@@ -21,7 +21,7 @@ def draw_runs(runs: Json) -> RenderableType:
     if not runs["runs"]:
         return Text("no runs yet", style="dim")
     table = _table("run", "agents", "waiting", "last used")
-    for line in runs["runs"]:
+    for line in reversed(runs["runs"]):
         places = f"{line['waiting']} barrier{'s' if line['waiting'] > 1 else ''}"
         waiting = f"[yellow]at {places}[/]" if line["waiting"] else "-"
         used = f"{_age(runs, line['used_ms'])} ago"
@@ -39,7 +39,7 @@ def draw_run(story: Json) -> RenderableType:
 
 
 def _barriers(story: Json) -> RenderableType:
-    table = _table("barrier", "ended", "now", "arrived", "missing")
+    table = _table("barrier", "ended", "now", "missing", "arrived")
     for line in story["barriers"]:
         roll = line["roll"]
         if roll is None:
@@ -50,8 +50,8 @@ def _barriers(story: Json) -> RenderableType:
             missing = [*map(escape, roll["missing"]), *gone]
             cells = [
                 f"[yellow]{roll['arrived_count']} of {roll['needed']} for {since}[/]",
-                _names(map(escape, roll["arrived"]), roll["arrived_count"]),
-                _names(missing, max(len(missing), roll["missing_count"])) if missing else _NEW,
+                _missing(missing, roll["missing_count"]),
+                _names(map(escape, roll["arrived"]), roll["arrived_count"], _ARRIVED_SHOWN),
             ]
         table.add_row(escape(line["barrier"]), str(line["decided"]), *cells)
     return table if story["barriers"] else Text("  no barriers", style="dim")
@@ -82,8 +82,12 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _names(names: Iterable[str], count: int) -> str:
-    shown = list(names)[:_NAMES_SHOWN]
+def _missing(names: list[str], count: int) -> str:
+    return _names(names, max(len(names), count), _MISSING_SHOWN) if names else "somebody new"
+
+
+def _names(names: Iterable[str], count: int, at_most: int) -> str:
+    shown = list(names)[:at_most]
     more = f" and {count - len(shown)} more" if count > len(shown) else ""
     return ", ".join(shown) + more
 

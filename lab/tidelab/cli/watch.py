@@ -82,12 +82,16 @@ class View:
         self._heard_at: dict[str, float] = {}
 
     def wanted(self) -> list[str]:
-        """Name what is to be looked at: a run, or the list and the runs that were used last."""
+        """Name what is to be looked at: a run, or the list and the runs that were used last.
+
+        They stay in their places while they are used, the youngest first.
+        """
         if self.only is not None:
             return [self.only]
         runs = self.told.get(ALL, {}).get("runs", ())
-        newest = sorted(runs, key=lambda line: -int(line["used_ms"]))
-        return [ALL, *(line["run"] for line in newest[:COORD_RUNS_SHOWN_MAX])]
+        used = sorted(runs, key=lambda line: -int(line["used_ms"]))
+        shown = {line["run"] for line in used[:COORD_RUNS_SHOWN_MAX]}
+        return [ALL, *(line["run"] for line in reversed(runs) if line["run"] in shown)]
 
     def is_whole(self) -> bool:
         """Tell whether all that is wanted is known."""
