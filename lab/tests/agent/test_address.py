@@ -5,6 +5,8 @@ Method: real failures at real ports; URLs as people have them at hand.
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,26 @@ def test_another_server_is_taken_for_one() -> None:
             assert at.ws_url is not None
             told = await refusal_of(at.ws_url)
             assert told.endswith("it answers 404: is this the address of a coordinator?")
+
+    play(scene())
+
+
+def test_a_server_without_tls_is_asked_for_by_another_url() -> None:
+    """Of several attempts the last has no time left; the first says more."""
+    attempts = itertools.count()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if next(attempts) == 0:
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        else:
+            await reader.read()  # until it gives up
+        writer.close()
+
+    async def scene() -> None:
+        async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            told = await refusal_of(f"https://127.0.0.1:{port}")
+            assert told.endswith("it does not speak TLS: is its URL one with http://?")
 
     play(scene())
 

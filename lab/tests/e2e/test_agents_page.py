@@ -124,7 +124,10 @@ def test_what_is_looked_at_stays_in_its_place(page: Page, tmp_path: Path) -> Non
             expect(page.locator("nav button")).to_have_count(1 + number)
         expect(page.locator("nav button").first).to_have_text("looked-at · 1 there")
         assert page.evaluate("getSelection().toString()") == "a"
-        page.evaluate("getSelection().removeAllRanges()")
+        page.locator("nav button", has_text="used-since-2").click()
+        expect(page.locator("#run")).to_contain_text("None yet.")
+        expect(page.locator("td", has_text="page")).to_have_count(0)
+        page.locator("nav button").first.click()
         expect(page.locator("td", has_text="page 3")).to_be_visible()
         page.locator("nav button").first.focus()
         post(f"{url}/runs/looked-at/barriers/start?agent=a&target=2&poll_s=0")

@@ -43,7 +43,7 @@ def trouble_of(error: Exception) -> str:
         case ssl.SSLCertVerificationError():
             told = f"its certificate is not trusted: {error.verify_message}"
             return f"{told}; the variable SSL_CERT_FILE may name the one to trust"
-        case ssl.SSLError():
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER"):
             return "it does not speak TLS: is its URL one with http://?"
         case OSError() if "Connect call failed" in str(error):
             return "nobody answers there; `tidelab agents serve` starts a coordinator"

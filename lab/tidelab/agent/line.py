@@ -170,7 +170,7 @@ class Line:
     # --- tasks ---
 
     async def _run(self) -> None:
-        trouble, pause_s = "no answer", _PAUSE_S
+        trouble, pause_s = "", _PAUSE_S
         give_up_at = self.now() + self._patience_s
         while True:
             try:
@@ -180,7 +180,9 @@ class Line:
                 self._end(error)
                 return
             except _WEATHER as error:
-                trouble = trouble_of(error)
+                # The last attempt may have no time left: what was wrong before says more.
+                if not trouble or not isinstance(error, TimeoutError):
+                    trouble = trouble_of(error)
             if self._client.is_present:
                 pause_s, give_up_at = _PAUSE_S, self.now() + self._join.lease_s
             self._client.close()

@@ -41,7 +41,8 @@ def watch(*, url: Url = URL, run: RunName = None, once: Once = False, json: Json
 
     The token of an observer is enough; it is read from the variable TIDELAB_TOKEN.
 
-    Exit codes: 0 shown; 2 there is no such server or run, or it wants a token; 130 Ctrl-C.
+    Exit codes: 0 shown; 2 there is no such server or run, it wants a token, or there is no
+    terminal to draw on; 130 Ctrl-C.
 
     Examples:
 
