@@ -78,7 +78,7 @@ export class Agent {
   }
 
   #connect() {
-    const socket = new WebSocket(this.#url.replace(/^http/, "ws") + "/v2/connect");
+    const socket = new WebSocket(socketOf(this.#url));
     const timer = setTimeout(() => socket.close(), OPEN_MS);
     const page = globalThis.location ? ` that allows pages of ${location.origin}` : "";
     return new Promise((resolve, reject) => {
@@ -151,5 +151,7 @@ export class Agent {
   }
 }
 
+// The address of the page, .../v2/, is as good.
+const socketOf = (url) => url.replace(/^http/, "ws").replace(/\/(v2\/?)?$/, "") + "/v2/connect";
 const sleep = (ms) => new Promise((go) => setTimeout(go, ms));
 const errorOf = (error) => Object.assign(new Error(error.message), error);

@@ -244,10 +244,36 @@ def test_without_a_coordinator_it_says_what_to_do() -> None:
         agent("127.0.0.1:9104", "a")
 
 
+def test_the_address_of_the_page_is_as_good() -> None:
+    async def scene() -> None:
+        async with running() as url, agent(f"{url}/v2/", "a") as a:
+            assert (await a.inspect()).run == "r"
+
+    play(scene())
+
+
+def test_an_agent_is_open_once_and_before_that_it_says_so() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            with pytest.raises(AgentEnded, match="not open: use `async with Agent"):
+                await agent(url, "a").get("k")
+            with pytest.raises(AgentEnded, match="not open: use `async with Agent"):
+                await anext(agent(url, "a").watch("k"))
+            async with agent(url, "a") as a:
+                pass
+            with pytest.raises(AgentEnded, match="agent a was closed"):
+                await a.get("k")
+            with pytest.raises(AgentEnded, match="agent a was open before: make another"):
+                async with a:
+                    pass
+
+    play(scene())
+
+
 def test_who_may_not_come_in_is_told_why() -> None:
     async def scene() -> None:
         async with running(Options(http_port=0, tokens=Tokens(observer=("see",)))) as url:
-            with pytest.raises(AgentEnded, match=r"HTTP 401: .*a valid token is needed"):
+            with pytest.raises(AgentEnded, match=r"it answers 401: a valid token is needed"):
                 async with agent(url, "a"):
                     pass
             with pytest.raises(AgentEnded, match=r"a may not join run r: .*role agent is needed"):

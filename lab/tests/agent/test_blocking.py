@@ -87,8 +87,13 @@ def test_whoever_waits_in_another_thread_is_let_go(url: str) -> None:
 
 
 def test_an_agent_that_is_not_open_says_so(url: str) -> None:
+    a = agent(url, "a")
     with pytest.raises(AgentEnded, match="use `with BlockingAgent"):
-        agent(url, "a").get("k")
+        a.get("k")
+    with a:
+        pass
+    with pytest.raises(AgentEnded, match="was open before: make another"), a:
+        pass
 
 
 def test_without_a_coordinator_it_raises_where_the_block_begins() -> None:

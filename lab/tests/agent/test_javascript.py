@@ -66,7 +66,7 @@ def test_what_the_javascript_client_can_do(tmp_path: Path) -> None:
         async with running() as url:
             async with agent(url, "py"):
                 pass
-            assert await said(tmp_path, ABILITIES, url) == [
+            assert await said(tmp_path, ABILITIES, f"{url}/v2/") == [
                 [["before", "with", "after"], 1, 1],
                 [{"n": 1}, 1],
                 ["conflict", 1],

@@ -124,7 +124,8 @@ def test_what_the_documentation_shows_is_so(tmp_path: Path) -> None:
     settings, told = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
     (tmp_path / "configuration.json").write_text(settings)
     checked = run("-c", tmp_path, "--check", "--json")
-    assert json.loads(checked.stdout)["warnings"] == []
+    (warning,) = json.loads(checked.stdout)["warnings"]
+    assert warning.startswith("/v2 is not served"), "and no key is unknown"
     meetings = Meetings(0)
     deed = meetings.receive(meetings.register(1), b'{"command":"reed_data"}', 0)
     assert isinstance(deed, Tell)
@@ -207,9 +208,30 @@ def test_an_old_configuration_for_a_network_serves_old_clients_only(tmp_path: Pa
         process.terminate()
         _, err = process.communicate(timeout=DEADLINE_S)
     assert err == (
-        "tidelab: warning: /v2 is not served: to listen on 0.0.0.0 it needs tokens, see --help\n"
+        "tidelab: warning: /v2 is not served: to listen on 0.0.0.0 it needs tokens; "
+        "set TIDELAB_AGENT_TOKENS, or use --tokens\n"
     )
     alone = run("-c", folder, "--no-testsync")
-    assert (alone.exit_code, alone.stderr) == (
-        2, "tidelab: to listen on 0.0.0.0 at least one token is needed\n",
-    )  # fmt: skip
+    assert alone.exit_code == 2
+    assert alone.stderr == (
+        "tidelab: to listen on 0.0.0.0 at least one token is needed; "
+        "set TIDELAB_AGENT_TOKENS, or use --tokens\n"
+    )
+
+
+def test_a_network_that_old_clients_are_opened_to_by_an_option_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tokens are those of /v2: they keep nobody from the ports of old clients."""
+    monkeypatch.setenv("TIDELAB_AGENT_TOKENS", SECRET)
+    told = "everybody who reaches 0.0.0.0 may take part as a client of TestSync"
+    open_ = run("-c", configure(tmp_path), "--host", "0.0.0.0", "--check", "--json")
+    assert told in open_.stderr
+    assert [told in warning for warning in json.loads(open_.stdout)["warnings"]] == [True]
+    for arguments in (("--host", "0.0.0.0", "--no-testsync"), ("--host", "127.0.0.1")):
+        closed = run("-c", configure(tmp_path, host="0.0.0.0"), "--check", "--json", *arguments)
+        assert (closed.stderr, json.loads(closed.stdout)["warnings"]) == ("", [])
+    monkeypatch.delenv("TIDELAB_AGENT_TOKENS")
+    names = {"username": "a", "password": "b"}
+    half = run("-c", configure(tmp_path, host="0.0.0.0", sync_client=names), "--check", "--json")
+    assert "/v2 is not served" in json.loads(half.stdout)["warnings"][0]

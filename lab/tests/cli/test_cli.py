@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -29,6 +30,16 @@ def keep(base: Path, history: History, run_id: str = "one") -> None:
     with RunFolder(base, run_id) as folder:
         for record in history.records:
             folder.write(record)
+
+
+def test_sentences_of_the_help_flow_to_the_width_of_the_terminal() -> None:
+    for command in (["run"], ["check"], ["selftest"], ["doctor"], ["agents", "serve"]):
+        lines = [line.strip() for line in run(*command, "--help").stdout.splitlines()]
+        broken = [
+            line for line, next_ in itertools.pairwise(lines)
+            if line and next_ and line[0] not in "│╭╰─" and len(line) + len(next_.split()[0]) < 70
+        ]  # fmt: skip
+        assert broken == [], "lines of 80 columns end although the next word had room"
 
 
 def test_a_good_run_passes(tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import signal
 import sys
+import termios
 from collections.abc import Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,6 +22,7 @@ from lab.tests.coordinator.kit import DEADLINE_S, Agent, call, running
 from tidelab.cli.watch import View
 from tidelab.coordinator import Options
 from tidelab.coordinator.v2.gate import Tokens
+from tidelab.limits import COORD_RUNS_SHOWN_MAX
 
 
 @asynccontextmanager
@@ -99,23 +103,100 @@ def test_what_it_cannot_see_is_one_line() -> None:
             code, _, err = await end_of(url, "--once", token="no")
             wanted = f"tidelab: {url} cannot be watched: it wants a token, in TIDELAB_TOKEN\n"
             assert (code, err) == (2, wanted)
-            code, _, err = await end_of(url, "--run", "none", token="see")
+            code, _, err = await end_of(url, "--once", "--run", "none", token="see")
             assert (code, err) == (2, "tidelab: there is no run none\n")
-        code, _, err = await end_of(url)
+        code, _, err = await end_of(url, "--once")
         assert code == 2
-        assert err.startswith(f"tidelab: {url} cannot be watched: ")
+        assert err == (
+            f"tidelab: {url} cannot be watched: nobody answers there; "
+            "`tidelab agents serve` starts a coordinator\n"
+        )
         assert (await end_of("nonsense"))[0] == 2
 
     play(scene)
+
+
+def test_where_there_is_no_terminal_it_says_what_there_is() -> None:
+    code, out, err = asyncio.run(end_of("http://127.0.0.1:1"))
+    assert (code, out) == (2, "")
+    assert "--once shows what is now" in err
+
+
+def test_a_terminal_is_kept_up_to_date_and_given_back() -> None:
+    """Nothing changes at the coordinator, but what waits there waits longer and longer."""
+
+    async def scene() -> None:
+        async with running() as url, terminal("--url", url) as (process, screen):
+            await call(url, "POST", "/v2/runs/nightly/agents/a?doing=page%203")
+            async with asyncio.timeout(DEADLINE_S):
+                while not re.search(rb"present +[3-9]\.\d s +page 3", screen.text):
+                    await screen.change()
+                process.send_signal(signal.SIGINT)
+                while b"\x1b[?1049l" not in screen.seen:  # back from where it drew
+                    await screen.change()
+                assert await process.wait() == 130
+            assert b"Traceback" not in screen.seen
+
+    play(scene)
+
+
+class Screen:
+    """What a program has written to its terminal."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.seen = b""
+        self._descriptor, self._stir = descriptor, asyncio.Event()
+        asyncio.get_running_loop().add_reader(descriptor, self._read)
+
+    @property
+    def text(self) -> bytes:
+        """All of it, without what moves the cursor or has a colour."""
+        return re.sub(rb"\x1b\[[\d;?]*[a-zA-Z]", b"", self.seen)
+
+    async def change(self) -> None:
+        """Wait until there is more."""
+        await self._stir.wait()
+        self._stir.clear()
+
+    def _read(self) -> None:
+        self._stir.set()
+        try:
+            self.seen += os.read(self._descriptor, 1 << 16)
+        except OSError:  # so a terminal ends
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+
+
+@asynccontextmanager
+async def terminal(*arguments: str) -> Any:
+    """Run the command in a terminal; give what is written there."""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tidelab", "agents", "watch", *arguments),
+        stdin=theirs, stdout=theirs, stderr=theirs,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    try:
+        yield process, Screen(ours)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        asyncio.get_running_loop().remove_reader(ours)
+        os.close(ours)
 
 
 def test_names_are_never_markup() -> None:
     view = View("r")
     agent = {
         "agent": "a", "role": "observer", "state": "dead", "since_ms": 0, "did": "[red]x[/]",
-        "did_ms": 0, "doing": "",
+        "did_ms": 0, "says": "[b]y[/]", "doing": "",
     }  # fmt: skip
-    roll = {"arrived_count": 9, "needed": 20, "missing": [], "arrived": list("abcdefghi")}
+    roll = {
+        "arrived_count": 9, "needed": 20, "missing_count": 11, "missing": [],
+        "arrived": list("abcdefghi"),
+    }  # fmt: skip
     barriers = [
         {"barrier": "b", "decided": 1, "last": "released", "since_ms": 0,
          "roll": {**roll, "dead": ["d"]}},
@@ -125,17 +206,42 @@ def test_names_are_never_markup() -> None:
     view.receive("r", {"ok": {
         "run": "[r]", "size": 3, "now_ms": 7_200_000, "counts": counts, "agents": [agent],
         "barriers": barriers,
-    }})  # fmt: skip
+    }}, 5.0)  # fmt: skip
     console = Console(width=120, record=True)
     with console.capture() as shown:
-        console.print(view.draw("gone; trying again"))
-    for words in ("[r]  2 dead of 3", "[red]x[/]", "9 of 20 for 2 h", "and 1 more", "d (gone)"):
+        console.print(view.draw(5.0, "gone; trying again"))
+    for words in (
+        "[r]  2 dead of 3",
+        "[red]x[/] ([b]y[/])",
+        "9 of 20 for 2 h",
+        "a, b, c and 6 more",
+        "d (gone) and 10 more",
+    ):
         assert words in shown.get()
     assert "trying again" in shown.get()
+    with console.capture() as shown:
+        console.print(view.draw(5.0 + 3600))
+    assert "9 of 20 for 3 h" in shown.get(), "an hour later"
 
 
 def test_a_run_that_has_gone_is_no_trouble_among_others() -> None:
     view = View(None)
-    view.receive("", {"ok": {"runs": [{"run": "x", "used_ms": 1}, {"run": "y", "used_ms": 2}]}})
-    view.receive("x", {"error": {"message": "there is no run x"}})
+    runs = [{"run": "x", "used_ms": 1}, {"run": "y", "used_ms": 2}]
+    view.receive("", {"ok": {"runs": runs}}, 0.0)
+    assert view.wanted() == ["", "y", "x"]
+    view.receive("x", {"error": {"message": "there is no run x"}}, 0.0)
     assert view.wanted() == ["", "y"]
+
+
+def test_runs_stay_in_their_places_and_the_oldest_use_is_left_out() -> None:
+    view = View(None)
+    for newest in (0, 7):
+        runs = [
+            {"run": f"r{number}", "used_ms": 100 if number == newest else number}
+            for number in range(COORD_RUNS_SHOWN_MAX + 1)
+        ]
+        view.receive("", {"ok": {"runs": runs}}, 0.0)
+        left_out = "r1" if newest == 0 else "r0"
+        wanted = [f"r{number}" for number in reversed(range(COORD_RUNS_SHOWN_MAX + 1))]
+        wanted.remove(left_out)
+        assert view.wanted() == ["", *wanted]

@@ -7,9 +7,11 @@ import itertools
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -39,6 +41,18 @@ async def running(options: Options | None = None) -> AsyncIterator[str]:
     """Serve `/v2` in this loop; yield the URL."""
     async with serving(options or Options(http_port=0)) as address:
         yield address.url
+
+
+def certify(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate of this machine, and its key."""
+    certificate, key = folder / "c.pem", folder / "k.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return certificate, key
 
 
 class Process:

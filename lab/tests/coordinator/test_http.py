@@ -66,7 +66,7 @@ def test_keys_signals_and_topics() -> None:
             assert (again["status"], again["error"]["code"]) == (409, "conflict")
             status, head, body = await http(url, "GET", "/v2/runs/r/keys/k")
             assert (status, head["content-type"]) == (200, "application/json")
-            assert body == b'{"ok":{"key":"k","version":1,"value":{"a": 1}}}'
+            assert body == b'{"ok":{"key":"k","version":1,"value":{"a": 1}}}\n'
             for sequence in (1, 2):
                 told = await call(url, "POST", "/v2/runs/r/signals/s")
                 assert told["ok"]["sequence"] == sequence
@@ -139,7 +139,7 @@ def test_agents_come_beat_and_leave_and_runs_are_dropped() -> None:
 def test_health_index_and_page() -> None:
     async def scene() -> None:
         async with running() as url:
-            assert (await http(url, "GET", "/v2/health"))[2] == b'{"status":"ok"}'
+            assert (await http(url, "GET", "/v2/health"))[2] == b'{"status":"ok"}\n'
             index = await call(url, "GET", "/v2")
             assert index["paths"]["POST /v2/runs/RUN/barriers/NAME"] == "wait"
             _, head, body = await http(url, "GET", "/v2/")
@@ -200,6 +200,37 @@ def test_pages_and_foreign_names_are_refused() -> None:
             assert await status(Host="a b") == 403
             assert await status(Origin="https://evil.test") == 403
             assert await status(Origin="https://lab.test") == 200
+
+    play(scene())
+
+
+def test_an_image_on_a_page_of_another_site_does_nothing() -> None:
+    """A GET may come without an Origin, and by `agent=` it would make a run and an agent."""
+
+    async def scene() -> None:
+        async with running(Options(http_port=0, allowed_origins=("https://lab.test",))) as url:
+            path = "/v2/runs/r/signals/s?agent=gw0&timeout_s=0.001"
+            for site in ("cross-site", "same-site"):
+                for asked in (path, "/v2/runs", "/v2", "/metrics"):
+                    assert (await http(url, "GET", asked, **{"Sec-Fetch-Site": site}))[0] == 403
+                link = await http(url, "GET", "/v2/", **{"Sec-Fetch-Site": site})
+                assert link[0] == 200, "a page may link to ours"
+            assert (await call(url, "GET", "/v2/runs"))["ok"]["runs"] == []
+            for fine in (
+                {"Sec-Fetch-Site": "none"},  # an address that somebody typed
+                {"Sec-Fetch-Site": "same-origin"},  # our own page
+                {"Sec-Fetch-Site": "cross-site", "Origin": "https://lab.test"},
+            ):
+                assert (await http(url, "GET", "/v2/runs", **fine))[0] == 200
+
+    play(scene())
+
+
+def test_a_method_that_a_path_does_not_take_is_told_which_it_takes() -> None:
+    async def scene() -> None:
+        async with running() as url:
+            status, head, _ = await http(url, "PATCH", "/v2/runs/r/keys/k")
+            assert (status, head["allow"]) == (405, "DELETE, GET, PUT")
 
     play(scene())
 

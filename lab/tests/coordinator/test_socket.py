@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket as sockets
-import subprocess
 import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from lab.tests.coordinator.kit import DEADLINE_S, Agent, Json, call, running, serving
+from lab.tests.coordinator.kit import DEADLINE_S, Agent, Json, call, certify, running, serving
 from tidelab.coordinator import OldClients, Options, keeper
 from tidelab.coordinator.storage.sqlite import SqliteStorage
 from tidelab.coordinator.v2 import socket as v2_socket
@@ -298,12 +297,7 @@ def test_without_room_there_is_no_socket(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_both_protocols_over_tls(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
-         "/CN=localhost", "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = certify(tmp_path)
 
     async def scene() -> None:
         import ssl

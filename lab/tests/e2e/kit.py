@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
 DEADLINE_S = 30.0
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "agents"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 
 
@@ -47,3 +51,22 @@ def serving(
     finally:
         process.terminate()
         process.communicate(timeout=DEADLINE_S)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: what a page loads is no news."""
+
+
+@contextlib.contextmanager
+def files() -> Iterator[str]:
+    """Serve the examples; give the origin of their pages."""
+    handler = functools.partial(Quiet, directory=str(EXAMPLES))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -6,21 +6,16 @@ the coordinator is a process of its own; the other agent is in Python.
 
 from __future__ import annotations
 
-import functools
-import http.server
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page
 
-from lab.tests.e2e.kit import browsing, serving
+from lab.tests.e2e.kit import browsing, files, serving
 from tidelab.agent import BlockingAgent
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "agents"
 JOIN = """async (url) => {
   const { Agent } = await import("/agent.mjs");
   const told = (error) => error.message;
@@ -39,25 +34,6 @@ MEET = """async () => {
   await window.agent.leave();
   return { arrived: start.arrived, seen };
 }"""
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: what a page loads is no news."""
-
-
-@contextmanager
-def files() -> Iterator[str]:
-    """Serve the examples; give the origin of their pages."""
-    handler = functools.partial(Quiet, directory=str(EXAMPLES))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.fixture

@@ -68,6 +68,8 @@ class BlockingAgent:
 
     def __enter__(self) -> Self:
         """Join the run."""
+        if self._has_left:
+            raise AgentEnded(f"agent {self.name} was open before: make another")
         self._thread.start()
         try:
             self._opened.wait()

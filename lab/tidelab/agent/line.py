@@ -13,11 +13,11 @@ import random
 import time
 from collections.abc import AsyncIterator
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
+from tidelab.agent.address import socket_of, trouble_of
 from tidelab.core.coord.answer import Body, Done, Time
 from tidelab.core.coord.client import Answered, Came, Client, KeyRead
 from tidelab.core.coord.clock import Sample
@@ -50,7 +50,7 @@ class Line:
     """All connections of one agent, one after the other."""
 
     def __init__(self, url: str, join: Join, token: str | None, open_timeout_s: float) -> None:
-        self.url, self._address = url, _address_of(url)
+        self.url, self._address = url, socket_of(url)
         self._join, self._token = join, token
         self._patience_s = open_timeout_s
         self._client = Client(join, random.SystemRandom().randbytes(8).hex())
@@ -77,6 +77,8 @@ class Line:
 
     async def open(self) -> None:
         """Become present; raises AgentEnded when that is not possible."""
+        if self._own_tasks:
+            raise AgentEnded(f"agent {self._join.agent} was open before: make another")
         await self._tasks.__aenter__()
         self._own_tasks = [self._tasks.create_task(work) for work in (self._run(), self._write())]
         try:
@@ -112,6 +114,8 @@ class Line:
         Raises Denied, and AgentEnded.
         """
         self._raise_error()
+        if not self._own_tasks:
+            raise AgentEnded("not open: use `async with Agent(...)`")
         return await self._ask(command, kind)
 
     async def _ask(self, command: Command, kind: type[B]) -> B:
@@ -166,7 +170,7 @@ class Line:
     # --- tasks ---
 
     async def _run(self) -> None:
-        trouble, pause_s = "no answer", _PAUSE_S
+        trouble, pause_s = "", _PAUSE_S
         give_up_at = self.now() + self._patience_s
         while True:
             try:
@@ -176,7 +180,9 @@ class Line:
                 self._end(error)
                 return
             except _WEATHER as error:
-                trouble = str(error) or type(error).__name__
+                # The last attempt may have no time left: what was wrong before says more.
+                if not trouble or not isinstance(error, TimeoutError):
+                    trouble = trouble_of(error)
             if self._client.is_present:
                 pause_s, give_up_at = _PAUSE_S, self.now() + self._join.lease_s
             self._client.close()
@@ -202,11 +208,9 @@ class Line:
                 proxy=None,  # a coordinator is near
             )
         except InvalidStatus as error:
-            status = error.response.status_code
-            if status >= 500:
+            if error.response.status_code >= 500:
                 raise
-            body = (error.response.body or b"").decode(errors="replace").strip()
-            raise AgentEnded(f"{self.url} refused, HTTP {status}: {body[:300]}") from error
+            raise AgentEnded(f"no way in at {self.url}: {trouble_of(error)}") from error
         try:
             yield self._socket
         finally:
@@ -263,16 +267,6 @@ class Line:
 
     def _lost(self, trouble: str) -> str:
         if not self._has_come.is_set():
-            told = f"no coordinator at {self.url} within {self._patience_s:g} s: {trouble}"
-            return f"{told}; is one running there? `tidelab agents serve` starts one"
+            return f"no coordinator at {self.url} within {self._patience_s:g} s: {trouble}"
         told = f"the coordinator at {self.url} was away for longer than the lease"
         return f"{told} of {self._join.lease_s:g} s: {trouble}"
-
-
-def _address_of(url: str) -> str:
-    """Tell where the socket is; raises ValueError when the URL is none of a coordinator."""
-    parts = urlsplit(url)
-    scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
-    if scheme is None or not parts.hostname:
-        raise ValueError(f"the URL of a coordinator is like http://127.0.0.1:9104, not {url!r}")
-    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}/v2/connect"

@@ -93,31 +93,33 @@ def serve(
 
     Agents in any language use /v2 on port 9104, by WebSocket or curl; the page at /v2/ shows who
     waits for whom. Clients of TestSync find their two ports, 9104 and 9105, as ever. Ctrl-C or
-    SIGTERM ends it: whoever waits is told, and all is kept.
+    SIGTERM ends it: whoever waits is told, and what is in files stays.
 
-    Tokens come from --tokens FILE or the environment: TIDELAB_OBSERVER_TOKENS, TIDELAB_AGENT_TOKENS
-    and TIDELAB_ADMIN_TOKENS. Without any, /v2 is served to this machine only.
+    Tokens of /v2 come from --tokens FILE or from TIDELAB_OBSERVER_TOKENS, TIDELAB_AGENT_TOKENS and
+    TIDELAB_ADMIN_TOKENS. Without any, /v2 is served to this machine only. Clients of TestSync need
+    no tokens, but what sync_client in the configuration says.
 
     Exit codes: 0 stopped or checked; 2 it cannot start, or its disk fails; 130 Ctrl-C.
 
-    Examples:
+    Examples (in FILE: `agent`, a space, and what `openssl rand -hex 16` prints):
 
       tidelab agents serve --store agents.db
 
       tidelab agents serve -c ./config --check
 
-      TIDELAB_AGENT_TOKENS=$(openssl rand -hex 16) tidelab agents serve --host 0.0.0.0
+      tidelab agents serve --host 0.0.0.0 --no-testsync --tokens FILE
     """
     configuration, has_file = find_configuration(config)
-    ports = _given(host=host, http_port=http_port, ws_port=ws_port)
-    configuration = dataclasses.replace(configuration, **ports)
+    given = _given(host=host, http_port=http_port, ws_port=ws_port)
+    configuration = dataclasses.replace(configuration, **given)
     options = _options(
         configuration, tokens, old_clients=not no_testsync, storage=store,
         allowed_hosts=tuple(allow_host or ()), allowed_origins=tuple(allow_origin or ()),
         tls_certificate=tls_certificate, tls_key=tls_key,
     )  # fmt: skip
+    warnings = _warn(options, configuration)
     if check:
-        print(_summary(options, configuration, as_json=json))
+        print(_summary(options, configuration, warnings, as_json=json))
         return PASSED
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(options, configuration if has_file else None, as_json=json))
@@ -135,22 +137,14 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def _options(
     configuration: Configuration, tokens: Path | None, *, old_clients: bool, **others: Any
 ) -> Options:
-    """Put together what is served; warn of what is not meant so, or not served."""
+    """Put together what is served."""
     from tidelab.cli.tokens import read_tokens
     from tidelab.coordinator import OldClients, Options
     from tidelab.coordinator.v2.gate import is_loopback
 
-    known, host, path = (
-        read_tokens(os.environ, tokens),
-        configuration.host,
-        configuration.sqlite_path,
-    )
-    warnings, old = list(configuration.warnings) if old_clients else [], None
+    known, old = read_tokens(os.environ, tokens), None
+    host, path = configuration.host, configuration.sqlite_path
     has_v2 = any(known) or is_loopback(host) or not old_clients
-    if not has_v2:
-        warnings.append(f"/v2 is not served: to listen on {host} it needs tokens, see --help")
-    for warning in warnings:
-        print(f"tidelab: warning: {warning}", file=sys.stderr)
     if old_clients:
         old = OldClients(
             ws_port=configuration.ws_port,
@@ -161,6 +155,17 @@ def _options(
         host=host, http_port=configuration.http_port, has_v2=has_v2, tokens=known, old_clients=old,
         **others,
     )  # fmt: skip
+
+
+def _warn(options: Options, configuration: Configuration) -> list[str]:
+    """Tell what is not meant so, not served, or open to everybody; return it, too."""
+    warnings = [] if options.old_clients is None else list(configuration.warnings)
+    if not options.has_v2:
+        told = f"/v2 is not served: to listen on {options.host} it needs tokens"
+        warnings.append(f"{told}; set TIDELAB_AGENT_TOKENS, or use --tokens")
+    for warning in warnings:
+        print(f"tidelab: warning: {warning}", file=sys.stderr)
+    return warnings
 
 
 def find_configuration(folder: Path | None) -> tuple[Configuration, bool]:
@@ -238,7 +243,9 @@ def _kept(path: Path | None) -> str:
     return "memory" if path is None else str(path)
 
 
-def _summary(options: Options, configuration: Configuration, *, as_json: bool) -> str:
+def _summary(
+    options: Options, configuration: Configuration, warnings: list[str], *, as_json: bool
+) -> str:
     facts: dict[str, object] = {
         "host": options.host,
         "http_port": options.http_port,
@@ -255,7 +262,7 @@ def _summary(options: Options, configuration: Configuration, *, as_json: bool) -
             "log": f"{configuration.log_level} in {configuration.log_dir}",
         }
     if as_json:
-        return json_module.dumps({**facts, "warnings": configuration.warnings})
+        return json_module.dumps({**facts, "warnings": warnings})
     return "\n".join(f"{name}: {value}" for name, value in facts.items())
 
 

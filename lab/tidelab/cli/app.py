@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -43,7 +44,16 @@ def exiting(command: Callable[P, int]) -> Callable[P, None]:
             code = outcome.INTERRUPTED
         raise typer.Exit(code)
 
+    run_command.__doc__ = _flowing(inspect.getdoc(command) or "")
     return run_command
+
+
+def _flowing(text: str) -> str:
+    """Join the lines of each paragraph: a terminal breaks them where it ends, typer where we do."""
+    return "\n\n".join(
+        paragraph if paragraph.startswith(" ") else " ".join(paragraph.split("\n"))
+        for paragraph in text.split("\n\n")
+    )
 
 
 for verb in (check, doctor, run, selftest):

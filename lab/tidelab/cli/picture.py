@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 Json = Mapping[str, Any]
-_NAMES_SHOWN = 8  # in one cell: a line of a terminal
+_MISSING_SHOWN = 8  # in one cell: a line of a terminal
+_ARRIVED_SHOWN = 3  # who is there is less of a question than who is not
 _COLOURS = {"present": "green", "away": "yellow", "dead": "red", "left": "dim"}
 
 
@@ -20,8 +21,9 @@ def draw_runs(runs: Json) -> RenderableType:
     if not runs["runs"]:
         return Text("no runs yet", style="dim")
     table = _table("run", "agents", "waiting", "last used")
-    for line in runs["runs"]:
-        waiting = f"[yellow]{line['waiting']}[/]" if line["waiting"] else "-"
+    for line in reversed(runs["runs"]):
+        places = f"{line['waiting']} barrier{'s' if line['waiting'] > 1 else ''}"
+        waiting = f"[yellow]at {places}[/]" if line["waiting"] else "-"
         used = f"{_age(runs, line['used_ms'])} ago"
         table.add_row(escape(line["run"]), str(line["present"]), waiting, used)
     return table
@@ -37,7 +39,7 @@ def draw_run(story: Json) -> RenderableType:
 
 
 def _barriers(story: Json) -> RenderableType:
-    table = _table("barrier", "met", "now", "arrived", "missing")
+    table = _table("barrier", "ended", "now", "missing", "arrived")
     for line in story["barriers"]:
         roll = line["roll"]
         if roll is None:
@@ -48,8 +50,8 @@ def _barriers(story: Json) -> RenderableType:
             missing = [*map(escape, roll["missing"]), *gone]
             cells = [
                 f"[yellow]{roll['arrived_count']} of {roll['needed']} for {since}[/]",
-                _names(map(escape, roll["arrived"]), roll["arrived_count"]),
-                _names(missing, len(missing)) or "somebody new",
+                _missing(missing, roll["missing_count"]),
+                _names(map(escape, roll["arrived"]), roll["arrived_count"], _ARRIVED_SHOWN),
             ]
         table.add_row(escape(line["barrier"]), str(line["decided"]), *cells)
     return table if story["barriers"] else Text("  no barriers", style="dim")
@@ -65,8 +67,10 @@ def _agents(story: Json) -> RenderableType:
         state = f"[{_COLOURS[agent['state']]}]{agent['state']}[/]"
         if agent["role"] == "observer":
             state += " (observer)"
-        since, ago = _age(story, agent["since_ms"]), _age(story, agent["did_ms"])
-        table.add_row(escape(agent["agent"]), state, since, escape(agent["did"]), ago)
+        since = _age(story, agent["since_ms"])
+        ago = _age(story, agent["did_ms"]) if agent["did"] else ""
+        says = f" [dim]({escape(agent['says'])})[/]" if agent["says"] else ""
+        table.add_row(escape(agent["agent"]), state, since, f"{escape(agent['did'])}{says}", ago)
     more = sum(story["counts"][state] for state in _COLOURS) - len(story["agents"])
     return Group(table, Text(f"  and {more} more", style="dim")) if more > 0 else table
 
@@ -78,8 +82,12 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _names(names: Iterable[str], count: int) -> str:
-    shown = list(names)[:_NAMES_SHOWN]
+def _missing(names: list[str], count: int) -> str:
+    return _names(names, max(len(names), count), _MISSING_SHOWN) if names else "somebody new"
+
+
+def _names(names: Iterable[str], count: int, at_most: int) -> str:
+    shown = list(names)[:at_most]
     more = f" and {count - len(shown)} more" if count > len(shown) else ""
     return ", ".join(shown) + more
 

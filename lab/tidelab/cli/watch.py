@@ -6,6 +6,7 @@ import asyncio
 import functools
 import json as json_module
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from tidelab.limits import (
     COORD_AGAIN_S,
     COORD_OUTBOX_BYTES_MAX,
     COORD_POLL_MAX_S,
+    COORD_REDRAW_S,
     COORD_RUNS_SHOWN_MAX,
     SOCKET_OPEN_S,
 )
@@ -39,7 +41,8 @@ def watch(*, url: Url = URL, run: RunName = None, once: Once = False, json: Json
 
     The token of an observer is enough; it is read from the variable TIDELAB_TOKEN.
 
-    Exit codes: 0 shown; 2 there is no such server or run, or it wants a token; 130 Ctrl-C.
+    Exit codes: 0 shown; 2 there is no such server or run, it wants a token, or there is no
+    terminal to draw on; 130 Ctrl-C.
 
     Examples:
 
@@ -52,11 +55,20 @@ def watch(*, url: Url = URL, run: RunName = None, once: Once = False, json: Json
     from rich.console import Console
     from rich.live import Live
 
-    view = View(run)
+    from tidelab.agent.address import socket_of
+
+    try:
+        socket_of(url)
+    except ValueError as error:
+        raise UnreachableError(str(error)) from None
+    view, console = View(run), Console()
     if json or once:
         asyncio.run(_print(url, view, once=once, as_json=json))
         return PASSED
-    with Live(console=Console(), screen=True, auto_refresh=False) as live:
+    if not console.is_terminal:
+        told = "this is no terminal: --once shows what is now, --json prints each state as a line"
+        raise typer.BadParameter(told)
+    with Live(console=console, screen=True, auto_refresh=False) as live:
         asyncio.run(_follow(url, view, functools.partial(live.update, refresh=True)))
     return PASSED
 
@@ -68,23 +80,28 @@ class View:
         self.only = only
         self.told: dict[str, dict[str, Any]] = {}
         """The newest answer for each run, and for the list of all."""
+        self._heard_at: dict[str, float] = {}
 
     def wanted(self) -> list[str]:
-        """Name what is to be looked at: a run, or the list and the runs that were used last."""
+        """Name what is to be looked at: a run, or the list and the runs that were used last.
+
+        They stay in their places while they are used, the youngest first.
+        """
         if self.only is not None:
             return [self.only]
         runs = self.told.get(ALL, {}).get("runs", ())
-        newest = sorted(runs, key=lambda line: -int(line["used_ms"]))
-        return [ALL, *(line["run"] for line in newest[:COORD_RUNS_SHOWN_MAX])]
+        used = sorted(runs, key=lambda line: -int(line["used_ms"]))
+        shown = {line["run"] for line in used[:COORD_RUNS_SHOWN_MAX]}
+        return [ALL, *(line["run"] for line in reversed(runs) if line["run"] in shown)]
 
     def is_whole(self) -> bool:
         """Tell whether all that is wanted is known."""
         return all(place in self.told for place in self.wanted())
 
-    def receive(self, place: str, answer: dict[str, Any]) -> None:
+    def receive(self, place: str, answer: dict[str, Any], now: float) -> None:
         """Take an answer; a run that has gone is no trouble, unless it is the only one."""
         if "ok" in answer:
-            self.told[place] = answer["ok"]
+            self.told[place], self._heard_at[place] = answer["ok"], now
         elif place == self.only or place == ALL:
             raise UnreachableError(answer["error"]["message"])
         else:
@@ -92,8 +109,8 @@ class View:
             lines = self.told[ALL]["runs"]
             self.told[ALL]["runs"] = [line for line in lines if line["run"] != place]
 
-    def draw(self, trouble: str = "") -> RenderableType:
-        """Draw all of it."""
+    def draw(self, now: float, trouble: str = "") -> RenderableType:
+        """Draw all of it; what was told a while ago is older now."""
         from rich.console import Group
         from rich.text import Text
 
@@ -102,8 +119,9 @@ class View:
         parts: list[RenderableType] = [Text(trouble, style="red")] * bool(trouble)
         for place in self.wanted():
             if place in self.told:
-                draw = draw_runs if place == ALL else draw_run
-                parts += [draw(self.told[place]), Text()]
+                draw, told = draw_runs if place == ALL else draw_run, self.told[place]
+                later_ms = (now - self._heard_at[place]) * 1000
+                parts += [draw({**told, "now_ms": told["now_ms"] + later_ms}), Text()]
         return Group(*parts)
 
 
@@ -111,7 +129,7 @@ async def _print(url: str, view: View, *, once: bool, as_json: bool) -> None:
     from rich.console import Console
 
     async for place in _look(url, view):
-        if as_json and not once and place in view.told:
+        if as_json and not once and place is not None and place in view.told:
             print(json_module.dumps(view.told[place]), flush=True)
         if once and view.is_whole():
             break
@@ -121,32 +139,37 @@ async def _print(url: str, view: View, *, once: bool, as_json: bool) -> None:
             shown = {**view.told[ALL], "runs": [view.told[place] for place in view.wanted()[1:]]}
         print(json_module.dumps(shown))
     elif once:
-        Console().print(view.draw())
+        Console().print(view.draw(time.monotonic()))
 
 
 async def _follow(url: str, view: View, show: Callable[[RenderableType], None]) -> None:
-    """Show every state; a server that goes away after it was seen is looked for again."""
+    """Show every state as it ages; a server that has gone after it was seen is looked for again."""
     while True:
         try:
             async for _ in _look(url, view):
-                show(view.draw())
+                show(view.draw(time.monotonic()))
         except UnreachableError as error:
             if not view.told:
                 raise
-            show(view.draw(f"{error}; trying again"))
+            show(view.draw(time.monotonic(), f"{error}; trying again"))
             await asyncio.sleep(COORD_AGAIN_S)
 
 
-async def _look(url: str, view: View) -> AsyncIterator[str]:
-    """Keep one question open for each thing that is wanted; yield whenever one is answered."""
+async def _look(url: str, view: View) -> AsyncIterator[str | None]:
+    """Keep one question open for each thing that is wanted.
+
+    Yield what was answered, or None when nothing was for a while.
+    """
     from websockets.asyncio.client import connect
     from websockets.exceptions import WebSocketException
+
+    from tidelab.agent.address import socket_of
 
     token = os.environ.get(TOKEN)
     asked: set[str] = set()
     try:
         async with connect(
-            f"{url.rstrip('/').replace('http', 'ws', 1)}/v2/connect",
+            socket_of(url),
             additional_headers={"Authorization": f"Bearer {token}"} if token else None,
             max_size=COORD_OUTBOX_BYTES_MAX,
             open_timeout=SOCKET_OPEN_S,
@@ -156,11 +179,16 @@ async def _look(url: str, view: View) -> AsyncIterator[str]:
                     if place not in asked:
                         asked.add(place)
                         await socket.send(_question(place, view))
-                answer = json_module.loads(await socket.recv())
+                try:
+                    async with asyncio.timeout(COORD_REDRAW_S):
+                        answer = json_module.loads(await socket.recv())
+                except TimeoutError:
+                    yield None
+                    continue
                 asked.discard(answer["id"])
-                view.receive(answer["id"], answer)
+                view.receive(answer["id"], answer, time.monotonic())
                 yield answer["id"]
-    except (OSError, TimeoutError, WebSocketException) as error:
+    except (OSError, WebSocketException) as error:
         raise UnreachableError(f"{url} cannot be watched: {_why(error)}") from None
 
 
@@ -173,9 +201,8 @@ def _question(place: str, view: View) -> str:
 def _why(error: Exception) -> str:
     from websockets.exceptions import InvalidStatus
 
-    if isinstance(error, InvalidStatus):
-        code = error.response.status_code
-        if code == 401:
-            return f"it wants a token, in {TOKEN}"
-        return f"it answers {code}: is this the address of a coordinator?"
-    return str(error) or "no answer"
+    from tidelab.agent.address import trouble_of
+
+    if isinstance(error, InvalidStatus) and error.response.status_code == 401:
+        return f"it wants a token, in {TOKEN}"
+    return trouble_of(error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
@@ -137,8 +138,9 @@ def bind(host: str, port: int) -> socket.socket:
         listener.listen(4096)
     except OSError as error:
         listener.close()
-        raise ConfigurationError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}"
-        ) from error
+        told = f"cannot listen on {host}:{port}: {error.strerror or error}"
+        if error.errno == errno.EADDRINUSE:
+            told += "; choose another port, 0 is any that is free"
+        raise ConfigurationError(told) from error
     listener.setblocking(False)
     return listener

@@ -69,7 +69,8 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.has_v2 and not any(self.tokens) and not is_loopback(self.host):
-            raise ConfigurationError(f"to listen on {self.host} at least one token is needed")
+            told = f"to listen on {self.host} at least one token is needed"
+            raise ConfigurationError(f"{told}; set TIDELAB_AGENT_TOKENS, or use --tokens")
         if any(not token for tokens in self.tokens for token in tokens):
             raise ConfigurationError("a token is empty: everybody would have it")
         if (self.tls_certificate is None) != (self.tls_key is None):

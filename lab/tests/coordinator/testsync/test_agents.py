@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,6 +143,21 @@ async def test_an_agent_registers_first_and_data_are_posted_afterwards() -> None
         assert await ask(client, READ) == b"late"
         again = await request(at.http_url, "POST", "/tests/7", header, b"later")
         assert again.status == 409
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@on_loop
+async def test_an_update_may_be_larger_than_a_post(kind: str, tmp_path: Path) -> None:
+    """The original took 12 MiB, byte for byte; then they are in the way of a post."""
+    data = b'"' + b"a" * (12 * 1024 * 1024) + b'"'
+    header = {"Authorization": basic()}
+    async with server(tmp_path / "t.db" if kind == "sqlite" else None) as at:
+        async with agent(at, 7) as client:
+            await client.send(b'{"command":"update_data","content":%b}' % data, text=True)
+            assert await ask(client, READ) == data
+        assert (await request(at.http_url, "GET", "/tests/7", header)).body == data
+        posted = await request(at.http_url, "POST", "/tests/7", header, b"x")
+        assert posted.body == b'{"code":409,"error":"Provided test already has set data"}\n'
 
 
 @on_loop

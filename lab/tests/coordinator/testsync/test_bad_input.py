@@ -41,7 +41,8 @@ from tidelab.core.coord.testsync.limits import (
     AGENTS_MAX,
     CHECKPOINT_NAME_MAX,
     MESSAGE_BYTES_MAX,
-    SHARED_BYTES_MAX,
+    POST_BYTES_MAX,
+    UPDATE_BYTES_MAX,
 )
 
 KINDS = ("memory", "sqlite")
@@ -119,7 +120,7 @@ REQUESTS = (
     Wrong(f"GET /tests/{'9' * 5000}", 400, no_number("9" * 5000)),
     Wrong("GET /tests/2", 404, told(404, "Could not find test")),
     # a body too large
-    Wrong("POST /tests/2", 413, told(413, "Request data too large"), b"x" * (SHARED_BYTES_MAX + 1)),
+    Wrong("POST /tests/2", 413, told(413, "Request data too large"), b"x" * (POST_BYTES_MAX + 1)),
     # wrong credentials
     Wrong("POST /tests/2", 401, NOT_AUTHORIZED, b"other", {}),
     Wrong("POST /tests/2", 401, NOT_AUTHORIZED, b"other", {"Authorization": basic("bad", "creds")}),
@@ -232,7 +233,7 @@ MESSAGES = (
     # names too long
     Message(wait("x" * (CHECKPOINT_NAME_MAX + 1), 1), 413, "identifier is longer than"),
     # bodies too large
-    Message('{"command":"update_data","content":"' + "x" * SHARED_BYTES_MAX + '"}', 413, "larger"),
+    Message('{"command":"update_data","content":"' + "x" * UPDATE_BYTES_MAX + '"}', 413, "larger"),
 )  # fmt: skip
 
 

@@ -33,16 +33,31 @@ from lab.tests.coordinator.testsync.wire import (
     wait,
 )
 from tidelab.coordinator.testsync import desk
+from tidelab.core.coord.testsync.limits import MESSAGE_BYTES_MAX
 
 
 @on_loop
 async def test_a_message_beyond_all_bounds_ends_its_own_connection_only() -> None:
     async with server() as at, agent(at, 1) as client, agent(at, 1) as other:
         with pytest.raises(ConnectionClosed) as closed:
-            await ask(client, "a" * (17 * 1024 * 1024))
+            await ask(client, "a" * (MESSAGE_BYTES_MAX + 1))
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
         await count_is(other, 1)
+
+
+@on_loop
+async def test_a_ping_is_answered_and_a_message_may_come_in_pieces() -> None:
+    async with server() as at, raw(at.ws_url) as (answers, writer):
+        await shake_hands(answers, writer)
+        writer.write(Frame(Opcode.PONG, b"x").serialize(mask=True))
+        writer.write(Frame(Opcode.PING, b"abc").serialize(mask=True))
+        writer.write(Frame(Opcode.TEXT, COUNT[:9].encode(), fin=False).serialize(mask=True))
+        writer.write(Frame(Opcode.CONT, COUNT[9:].encode()).serialize(mask=True))
+        answer = Frame(Opcode.TEXT, counted(1).encode()).serialize(mask=False)
+        async with asyncio.timeout(5):
+            assert await answers.readexactly(5) == b"\x8a\x03abc"
+            assert await answers.readexactly(len(answer)) == answer
 
 
 # --- the end of a connection ---

@@ -29,7 +29,7 @@ from lab.tests.coordinator.testsync.wire import (
 from tidelab.coordinator import listener
 from tidelab.coordinator.testsync import app
 from tidelab.coordinator.testsync import storage as storage_module
-from tidelab.core.coord.testsync.limits import SHARED_BYTES_MAX
+from tidelab.core.coord.testsync.limits import POST_BYTES_MAX
 
 KINDS = ("memory", "sqlite")
 OURS = {"Authorization": basic()}
@@ -99,7 +99,7 @@ async def test_a_client_that_vanishes_in_a_body_leaves_nothing_behind() -> None:
 @on_loop
 async def test_a_body_far_too_large_is_answered_when_it_is_over() -> None:
     async with server() as at:
-        body = b"a" * (3 * SHARED_BYTES_MAX)
+        body = b"a" * (3 * POST_BYTES_MAX)
         assert (await request(at.http_url, "POST", "/tests/1", OURS, body)).status == 413
         assert (await request(at.http_url, "GET", "/tests/1", OURS)).status == 404
 

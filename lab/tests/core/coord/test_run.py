@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from lab.tests.core.coord.table import Table
-from tidelab.core.coord.answer import Published, Raised, Released, RunStory, Time, Written
+from tidelab.core.coord.answer import Done, Published, Raised, Released, RunStory, Time, Written
 from tidelab.core.coord.command import (
     Beat,
     Delete,
     Inspect,
+    Leave,
     Publish,
     Put,
     Raise,
@@ -21,6 +22,7 @@ from tidelab.core.coord.command import (
 )
 from tidelab.core.coord.desk import Desk, Ticket
 from tidelab.core.coord.run import Run
+from tidelab.limits import COORD_NAMES_SHOWN_MAX
 
 
 def fill(table: Table, peer: int) -> None:
@@ -44,6 +46,34 @@ def test_a_run_can_be_looked_at() -> None:
         "present": 1, "away": 0, "dead": 0, "left": 0, "observers": 1,
         "barriers": 1, "signals": 1, "topics": 1, "keys": 1,
     }  # fmt: skip
+
+
+def test_agents_for_whom_others_may_wait_come_first() -> None:
+    """A list of thousands is cut, and the one that is missing must not be cut off."""
+    table = Table()
+    table.ok(table.join("left"), Leave(), Done)
+    table.join("looks", role="observer")
+    for number in range(COORD_NAMES_SHOWN_MAX):
+        table.ask(table.join(f"w{number}"), Wait(barrier="b", target=100))
+    table.ok(table.join("late"), Beat(doing="page 3"), Time)
+    story = table.ok(table.connect(), Inspect(run="r"), RunStory)
+    shown = [line.agent for line in story.agents]
+    assert shown == ["late", *(f"w{number}" for number in range(COORD_NAMES_SHOWN_MAX - 1))]
+
+
+def test_what_an_agent_says_is_told_beside_what_it_asked_for_since() -> None:
+    table = Table()
+    a = table.join("a")
+
+    def told() -> tuple[str, str]:
+        (line,) = table.ok(table.connect(), Inspect(run="r"), RunStory).agents
+        return line.did, line.says
+
+    table.ok(a, Beat(doing="page 3"), Time)
+    assert told() == ("page 3", "")
+    table.pass_time(1)
+    table.ok(a, Raise(signal="s"), Raised)
+    assert told() == ("raise s", "page 3")
 
 
 def test_everything_but_the_agents_outlives_the_process() -> None:

@@ -12,7 +12,7 @@ from tidelab.coordinator.testsync.storage import Storage
 from tidelab.core.coord.testsync import answer
 from tidelab.core.coord.testsync.answer import Answer
 from tidelab.core.coord.testsync.credentials import Credentials
-from tidelab.core.coord.testsync.limits import REQUEST_S, SHARED_BYTES_MAX
+from tidelab.core.coord.testsync.limits import POST_BYTES_MAX, REQUEST_S
 from tidelab.core.coord.testsync.routes import (
     Create,
     Read,
@@ -118,10 +118,10 @@ async def _receive_body(receive: Receive) -> bytes | None:
         if message["type"] == "http.disconnect":
             raise ConnectionResetError
         size += len(message["body"])
-        if size <= SHARED_BYTES_MAX:
+        if size <= POST_BYTES_MAX:
             parts.append(message["body"])
         is_more = message["more_body"]
-    return b"".join(parts) if size <= SHARED_BYTES_MAX else None
+    return b"".join(parts) if size <= POST_BYTES_MAX else None
 
 
 async def _send(scope: Scope, send: Send, reply: Answer, tally: Tally) -> None:

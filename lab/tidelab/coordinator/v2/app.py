@@ -71,7 +71,8 @@ class CoordinatorApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        await self._serve_request(scope, self._gate.judge(scope["headers"]), receive, send)
+        rights = self._gate.judge(scope["headers"], is_linked=scope["path"] == PAGE_PATH)
+        await self._serve_request(scope, rights, receive, send)
 
     def stop(self) -> None:
         """Answer all that wait by HTTP, and whoever comes from now on, that the server stops."""
@@ -88,16 +89,16 @@ class CoordinatorApp:
         path = scope["path"].rstrip("/")
         is_get = scope["method"] in ("GET", "HEAD")
         if path == "/v2/health" and is_get and not self._is_stopping:
-            await _send(send, None, b'{"status":"ok"}')
+            await _tell(send, None, b'{"status":"ok"}')
         elif scope["path"] == PAGE_PATH and is_get and _may_load(rights):
-            await _send(send, None, PAGE, headers=PAGE_HEADERS)
+            await _send(send, 200, PAGE, PAGE_HEADERS)
         elif isinstance(rights, Fault):
-            await _send(send, rights, self._refuse(rights))
+            await _tell(send, rights, self._refuse(rights))
         elif path == "/metrics" and is_get:
             content_type = [(b"content-type", CONTENT_TYPE.encode())]
-            await _send(send, None, exposition(self._measure()), headers=content_type)
+            await _send(send, 200, exposition(self._measure()), content_type)
         elif path == "/v2" and is_get:
-            await _send(send, None, _INDEX)
+            await _tell(send, None, _INDEX)
         else:
             await self._ask(scope, rights, receive, send)
 
@@ -115,9 +116,10 @@ class CoordinatorApp:
             raw_path = scope.get("raw_path") or scope["path"].encode()
             request = read_request(scope["method"], raw_path, scope["query_string"], body)
         if isinstance(request, Refusal):
-            await _send(send, request.fault, self._refuse(request.fault), status=request.status)
+            status, fault, headers = request
+            await _tell(send, fault, self._refuse(fault), status=status, headers=headers)
         elif isinstance(request, Fault):
-            await _send(send, request, self._refuse(request))
+            await _tell(send, request, self._refuse(request))
         else:
             await self._answer(request, rights, receive, send)
 
@@ -125,7 +127,7 @@ class CoordinatorApp:
         reply = Reply()
         peer = self._keeper.visit(rights, reply, request.run, request.agent)
         if isinstance(peer, Fault):
-            await _send(send, peer, self._refuse(peer))
+            await _tell(send, peer, self._refuse(peer))
             return
         self._replies.add(reply)
         try:
@@ -136,7 +138,7 @@ class CoordinatorApp:
             self._keeper.disconnect(peer)
         if reply.frame is not None:
             error = _outcome.decode(reply.frame).error
-            await _send(send, error, reply.frame)
+            await _tell(send, error, reply.frame)
 
 
 def _may_load(rights: Rights | Fault) -> bool:
@@ -166,16 +168,21 @@ async def _read_body(receive: Receive) -> bytes | Fault | None:
     return body
 
 
-async def _send(
+async def _tell(
     send: Send,
     error: Fault | _Error | None,
-    body: bytes,
+    told: bytes,
     *,
     status: int | None = None,
-    headers: Iterable[Header] = JSON,
+    headers: Iterable[Header] = (),
 ) -> None:
-    """Send one whole answer."""
+    """Send an answer in JSON; with the end of a line, for terminals and shells."""
     status = status or (200 if error is None else STATUS[error.code])
+    await _send(send, status, told + b"\n", (*JSON, *headers))
+
+
+async def _send(send: Send, status: int, body: bytes, headers: Iterable[Header]) -> None:
+    """Send one whole answer."""
     head = headers_of(status, body, headers)
     await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body})

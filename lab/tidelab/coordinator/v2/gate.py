@@ -2,7 +2,8 @@
 
 The one rule: without tokens everybody is an admin, and then only this machine is served
 (`serve.Options` sees to that). A page of any site can send requests to any address, so a request
-that comes from a page, or to a name that is not ours, is refused all the same.
+that comes from a page, or to a name that is not ours, is refused all the same. Pages can ask
+without an `Origin`, by an image or a link; browsers say `Sec-Fetch-Site` then.
 """
 
 from __future__ import annotations
@@ -44,8 +45,11 @@ class Gate:
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
         self._origins = {origin.lower().rstrip("/") for origin in origins}
 
-    def judge(self, headers: Headers) -> Rights | Fault:
-        """Return what the request may do, or why it may do nothing."""
+    def judge(self, headers: Headers, *, is_linked: bool = False) -> Rights | Fault:
+        """Return what the request may do, or why it may do nothing.
+
+        Pages of other sites may link to what `is_linked`: it tells and does nothing.
+        """
         given: dict[bytes, str] = {}
         for name, value in headers:
             text = value.decode("latin-1")
@@ -59,6 +63,10 @@ class Gate:
         if origin is not None and origin.lower() not in self._origins:
             told = f"pages of {origin[:80]!r} may not ask"
             return Fault("forbidden", f"{told}; start the server with --allow-origin to add them")
+        is_foreign = given.get(b"sec-fetch-site") in ("cross-site", "same-site")
+        if origin is None and is_foreign and not is_linked:
+            told = "a page of another site may not ask without an Origin"
+            return Fault("forbidden", f"{told}: an image or a link could do harm")
         return self.admit(given.get(b"authorization"))
 
     def admit(self, authorization: str | None) -> Rights | Fault:

@@ -75,6 +75,7 @@ class Refusal(NamedTuple):
 
     status: int
     fault: Fault
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 def read_request(
@@ -92,8 +93,9 @@ def read_request(
             return Refusal(404, Fault("not_found", "there is nothing here; GET /v2 lists what is"))
     route = ROUTES[place].get(method)
     if route is None:
-        told = f"this path takes {', '.join(sorted(ROUTES[place]))}"
-        return Refusal(405, Fault("bad_request", told))
+        allowed = ", ".join(sorted(ROUTES[place]))
+        refused = Fault("bad_request", f"this path takes {allowed}")
+        return Refusal(405, refused, ((b"allow", allowed.encode()),))
     asked = _fields_of(route, query, body)
     if isinstance(asked, Fault):
         return asked

@@ -184,6 +184,8 @@ class AgentLine(msgspec.Struct, frozen=True):
     """What it last asked for, or said that it is doing ..."""
     did_ms: int
     """... and when."""
+    says: str
+    """What it says that it is doing, if it has asked for something since."""
     doing: str
     """All of that in words, as it is told to those who wait for the agent."""
 

@@ -13,7 +13,14 @@ import msgspec
 from msgspec import Raw
 
 from tidelab.core.coord.answer import Answer, Body, Fault, Push
-from tidelab.core.coord.command import AnyCommand, Command, Name, RequestId
+from tidelab.core.coord.command import (
+    NAME_IN_WORDS,
+    NAME_PATTERN,
+    AnyCommand,
+    Command,
+    Name,
+    RequestId,
+)
 from tidelab.limits import COORD_DEPTH_MAX
 
 COMMANDS: dict[str, type[Command]] = {
@@ -51,7 +58,7 @@ def make_command(fields: Mapping[str, object]) -> Command | Fault:
     try:
         return cast("Command", msgspec.convert(fields, type=AnyCommand, strict=False))
     except msgspec.ValidationError as error:
-        return Fault("bad_request", str(error))
+        return Fault("bad_request", _told(error))
 
 
 def read_json(text: bytes, kind: type[Raw | dict[str, object]]) -> Raw | dict[str, object] | Fault:
@@ -69,7 +76,7 @@ def fault_of_name(kind: str, name: object) -> Fault | None:
     try:
         msgspec.convert(name, type=Name)
     except msgspec.ValidationError as error:
-        return Fault("bad_request", f"{error} - the name of the {kind}")
+        return Fault("bad_request", f"{_told(error)} - the name of the {kind}")
     return None
 
 
@@ -121,4 +128,8 @@ def _fault(text: bytes, error: msgspec.MsgspecError) -> Fault:
     if verb is not None and verb not in COMMANDS:
         known = ", ".join(sorted(COMMANDS))
         return Fault("unknown_command", f"there is no command {verb[:40]!r}; known: {known}")
-    return Fault("bad_request", str(error))
+    return Fault("bad_request", _told(error))
+
+
+def _told(error: msgspec.MsgspecError) -> str:
+    return str(error).replace(f"`str` matching regex {NAME_PATTERN!r}", NAME_IN_WORDS)

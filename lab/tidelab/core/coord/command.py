@@ -24,7 +24,9 @@ from tidelab.limits import (
     COORD_WAIT_S,
 )
 
-Name = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9._:@+\-]{{1,{COORD_NAME_CHARS_MAX}}}\Z")]
+NAME_PATTERN = rf"^[A-Za-z0-9._:@+\-]{{1,{COORD_NAME_CHARS_MAX}}}\Z"
+NAME_IN_WORDS = f"a name (1 to {COORD_NAME_CHARS_MAX} of A-Z a-z 0-9 . _ : @ + -)"
+Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Line = Annotated[str, Meta(max_length=COORD_DOING_CHARS_MAX)]
 Count = Annotated[int, Meta(ge=1, le=COORD_AGENTS_MAX)]
 Ordinal = Annotated[int, Meta(ge=1, le=(1 << 53) - 1)]  # what every language can count exactly

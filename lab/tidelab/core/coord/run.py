@@ -207,7 +207,7 @@ class Run:
     def story(self, now: float) -> RunStory:
         """Describe the run."""
         shown = COORD_NAMES_SHOWN_MAX
-        agents = self.agents.all()
+        agents = sorted(self.agents.all(), key=_place_of)
         counts = {str(state): self.agents.count(state) for state in Presence}
         counts |= {
             "observers": sum(agent.is_observer for agent in agents),
@@ -251,6 +251,13 @@ def _beat(agent: Agent, command: Beat, now: float) -> Time:
     return Time(round(now * 1000), round(best.offset_ms, 1), round(best.way_ms / 2, 1))
 
 
+def _place_of(agent: Agent) -> int:
+    """Say where an agent stands in a list that is cut: first those for whom others may wait."""
+    if agent.is_observer or agent.presence is Presence.LEFT:
+        return 2
+    return 1 if agent.stands else 0
+
+
 def _line_of(agent: Agent, now: float) -> AgentLine:
     role = "observer" if agent.is_observer else "agent"
     did, did_at = agent.latest()
@@ -261,5 +268,6 @@ def _line_of(agent: Agent, now: float) -> AgentLine:
         since_ms=round(agent.since * 1000),
         did=did,
         did_ms=round(did_at * 1000),
+        says="" if did == agent.doing else agent.doing,
         doing=agent.story(now),
     )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tidelab.core.coord.testsync.limits import (
     AGENTS_MAX,
     CHECKPOINT_NAME_MAX,
-    SHARED_BYTES_MAX,
+    UPDATE_BYTES_MAX,
 )
 from tidelab.core.coord.testsync.message import (
     Close,
@@ -133,9 +133,9 @@ def test_the_longest_name_and_the_largest_data_are_taken() -> None:
     content = {"identifier": name, "target_count": AGENTS_MAX}
     message = json.dumps({"command": "wait_checkpoint", "content": content})
     assert read_message(message.encode()) == WaitCheckpoint(name, AGENTS_MAX)
-    data = b'"' + b"a" * (SHARED_BYTES_MAX - 2) + b'"'
+    data = b'"' + b"a" * (UPDATE_BYTES_MAX - 2) + b'"'
     assert read_message(update(data)) == UpdateData(data)
-    with pytest.raises(RefusedError, match="larger than 10485760 bytes"):
+    with pytest.raises(RefusedError, match=f"larger than {UPDATE_BYTES_MAX} bytes"):
         read_message(update(data[:-1] + b'a"'))
 
 

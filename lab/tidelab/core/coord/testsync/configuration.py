@@ -39,7 +39,16 @@ class Configuration:
     sqlite_path: str | None = None  # nothing: data are kept in memory
     log_level: str = "INFO"
     log_dir: str = "."
-    warnings: tuple[str, ...] = field(default=(), compare=False)
+    noticed: tuple[str, ...] = field(default=(), compare=False)
+    """What is strange in the file."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What whoever starts the server should know; judged by the host that it is now."""
+        if not self.credentials.is_open or self.host in LOOPBACK:
+            return self.noticed
+        told = f"everybody who reaches {self.host} may take part as a client of TestSync"
+        return (*self.noticed, f"{told}: set sync_client.username and password")
 
 
 DEFAULTS = Configuration()
@@ -67,29 +76,24 @@ class _Reader:
 
     def __init__(self, document: _Section) -> None:
         self.faults: list[str] = []
-        self.warnings: list[str] = []
+        self.noticed: list[str] = []
         top = self._fold("", document)
         self._sections = {name: self._section(name, top) for name in _KEYS if name}
         self._sections[""] = top
 
     def read(self) -> Configuration:
-        host = self._string("", "host") or DEFAULTS.host
         credentials = Credentials(
             self._string("sync_client", "username"), self._string("sync_client", "password")
         )
-        if credentials.is_open and host not in LOOPBACK:
-            self.warnings.append(
-                f"everybody who reaches {host} may take part: set sync_client.username and password"
-            )
         return Configuration(
-            host=host,
+            host=self._string("", "host") or DEFAULTS.host,
             http_port=(http_port := self._port("http_port", DEFAULTS.http_port)),
             ws_port=self._ws_port(http_port),
             credentials=credentials,
             sqlite_path=self._sqlite_path(),
             log_level=self._level(),
             log_dir=self._string("logging", "dir") or DEFAULTS.log_dir,
-            warnings=tuple(self.warnings),
+            noticed=tuple(self.noticed),
         )
 
     def _ws_port(self, http_port: int) -> int:
@@ -102,7 +106,7 @@ class _Reader:
         kind = self._string("storage", "type") or "memory"
         path = self._string("storage", "sqlite_path") or "testsync.db"
         if kind not in ("memory", "sqlite"):
-            self.warnings.append(
+            self.noticed.append(
                 f'storage.type {kind!r} is not known: data are kept in memory; known: "memory", '
                 '"sqlite"'
             )
@@ -112,7 +116,7 @@ class _Reader:
         level = self._string("logging", "level") or DEFAULTS.log_level
         if level.upper() not in LEVELS:
             known = ", ".join(LEVELS)
-            self.warnings.append(f"logging.level {level!r} is not known: INFO; known: {known}")
+            self.noticed.append(f"logging.level {level!r} is not known: INFO; known: {known}")
             return DEFAULTS.log_level
         return level.upper()
 
@@ -130,7 +134,7 @@ class _Reader:
         for key in folded.keys() - set(_KEYS[section]):
             near = difflib.get_close_matches(key, _KEYS[section], 1)
             hint = f"; is {near[0]} meant?" if near else ""
-            self.warnings.append(f"the key {_dotted(section, key)} is not known{hint}")
+            self.noticed.append(f"the key {_dotted(section, key)} is not known{hint}")
         return folded
 
     def _string(self, section: str, key: str) -> str:

@@ -6,7 +6,7 @@ from tidelab.limits import COORD_CLOSE_S, COORD_DRAIN_S
 
 # --- the original's: old clients may rely on them ---
 
-SHARED_BYTES_MAX = 10 * 1024 * 1024  # data of one test, by HTTP or socket
+POST_BYTES_MAX = 10 * 1024 * 1024  # data of one test, by HTTP
 START_DELAY_MS = 500  # from the release of a checkpoint to the common start
 PING_S = 10.0  # between two pings to an agent: they keep proxies from ending the connection
 REQUEST_S = 10.0  # for a whole HTTP request, and between two on one connection
@@ -16,7 +16,8 @@ RETENTION_S = 12 * 3600  # then data and checkpoints are forgotten, if no agent 
 
 # --- one agent ---
 
-MESSAGE_BYTES_MAX = 16 * 1024 * 1024  # above the data's bound: data a bit too large get an error
+UPDATE_BYTES_MAX = 16 * 1024 * 1024  # data of one test, by socket: the original took any size
+MESSAGE_BYTES_MAX = 20 * 1024 * 1024  # above that: data a bit too large get an error
 UNSENT_BYTES_MAX = 256 * 1024  # to one agent; above that its commands wait until it reads
 GONE_S = 30.0  # that an agent's host acknowledges nothing: three pings
 CHECKPOINT_NAME_MAX = 1024  # characters: the name is sent to everybody who waits
@@ -36,7 +37,7 @@ DATABASE_BUSY_S = 5.0  # for another process to unlock the file
 LOG_FILE_BYTES_MAX = 10 * 1024 * 1024  # then a new file is begun
 LOG_FILES_KEPT = 3  # beside the one that is written
 
-assert MESSAGE_BYTES_MAX > SHARED_BYTES_MAX + 1024, "a full update must fit one message"
+assert MESSAGE_BYTES_MAX > UPDATE_BYTES_MAX + 1024, "a full update must fit one message"
 assert PING_S < GONE_S, "only what was sent can stay unacknowledged"
 assert COORD_CLOSE_S < COORD_DRAIN_S, "agents are told before they are cut"
 assert DATABASE_BUSY_S < REQUEST_S, "who posts hears that the file is locked"

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from tidelab.core.coord.testsync.limits import AGENTS_MAX, CHECKPOINT_NAME_MAX, SHARED_BYTES_MAX
+from tidelab.core.coord.testsync.limits import AGENTS_MAX, CHECKPOINT_NAME_MAX, UPDATE_BYTES_MAX
 from tidelab.errors import RefusedError
 
 
@@ -87,8 +87,8 @@ def _read_any(payload: bytes) -> Command:
         case "read_data":
             return ReadData()
         case "update_data":
-            if len(content) > SHARED_BYTES_MAX:
-                raise RefusedError(413, f"content is larger than {SHARED_BYTES_MAX} bytes")
+            if len(content) > UPDATE_BYTES_MAX:
+                raise RefusedError(413, f"content is larger than {UPDATE_BYTES_MAX} bytes")
             return UpdateData(content)
         case "get_connection_count":
             return CountConnections()
