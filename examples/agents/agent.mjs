@@ -8,16 +8,17 @@ const OPEN_MS = 10_000;
 const FRAME_BYTES_MAX = 2 * 1024 * 1024; // for a larger one the coordinator closes the socket
 
 export class Agent {
-  #url; #fields; #socket; #ended;
+  #url; #protocols; #fields; #socket; #ended;
   #lastId = 0;
   #asked = new Map();
   #followed = new Map();
   #chance = crypto.getRandomValues(new Uint32Array(3)).join("-");
 
   /** Join a run; `agent` is this agent's name. More fields are those of `join`, as `size`. */
-  static async join(url, run, agent, { open_s = 10, ...more } = {}) {
+  static async join(url, run, agent, { open_s = 10, token, ...more } = {}) {
     const self = new Agent();
     [self.#url, self.#fields] = [url, { run, agent, ...more }];
+    self.#protocols = token ? ["tidelab.v2", "bearer." + base64url(token)] : [];
     await self.#come(open_s);
     if (self.#ended) throw self.#ended;
     return self;
@@ -78,12 +79,13 @@ export class Agent {
   }
 
   #connect() {
-    const socket = new WebSocket(socketOf(this.#url));
+    const socket = new WebSocket(socketOf(this.#url), this.#protocols);
     const timer = setTimeout(() => socket.close(), OPEN_MS);
     const page = globalThis.location ? ` that allows pages of ${location.origin}` : "";
+    const token = this.#protocols.length ? ", or not with this token" : "";
     return new Promise((resolve, reject) => {
       socket.onopen = () => socket.send(JSON.stringify({ do: "join", ...this.#fields }));
-      socket.onclose = socket.onerror = () => reject(new Error(`no coordinator at ${this.#url}${page}`));
+      socket.onclose = socket.onerror = () => reject(new Error(`no coordinator at ${this.#url}${page}${token}`));
       socket.onmessage = ({ data }) => {
         const { ok, error } = JSON.parse(data);
         if (error || this.#ended) socket.close();
@@ -153,5 +155,8 @@ export class Agent {
 
 // The address of the page, .../v2/, is as good.
 const socketOf = (url) => url.replace(/^http/, "ws").replace(/\/(v2\/?)?$/, "") + "/v2/connect";
+// A page can send no header of its own with a socket: the token is one of the protocols it offers.
+const base64url = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)))
+  .replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 const sleep = (ms) => new Promise((go) => setTimeout(go, ms));
 const errorOf = (error) => Object.assign(new Error(error.message), error);

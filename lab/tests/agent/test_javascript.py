@@ -14,6 +14,8 @@ from typing import Any
 
 from lab.tests.agent.kit import JAVASCRIPT, ROOT, agent, needs_node, output_of, play
 from lab.tests.coordinator.kit import Process, call, process, running
+from tidelab.coordinator import Options
+from tidelab.coordinator.v2.gate import Tokens
 
 AGENTS = (ROOT / "examples" / "agents").as_uri()
 HEAD = f"""\
@@ -76,6 +78,31 @@ def test_what_the_javascript_client_can_do(tmp_path: Path) -> None:
                 ["this agent has left"],
                 ["this agent has left"],
                 ["no coordinator at http://127.0.0.1:1"],
+            ]
+
+    play(scene())
+
+
+TOKEN = "a-token-of-an-agent-ü??>>"  # which has both + and / in base64
+BY_TOKEN = """\
+const known = await Agent.join(url, "r", "known", { token: more[0] });
+say(await known.raise("s"));
+const guess = { token: "a-guess", open_s: 0.1 };
+await Agent.join(url, "r", "x", guess).catch((error) => say(error.message.replace(url, "URL")));
+await known.leave();
+"""
+
+
+@needs_node
+def test_a_token_is_shown(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with running(Options(http_port=0, tokens=Tokens(agent=(TOKEN,)))) as url:
+            program = tmp_path / "program.mjs"
+            program.write_text("".join(HEAD.splitlines(keepends=True)[:-1]) + BY_TOKEN)
+            told = (await output_of([*JAVASCRIPT, program, url, TOKEN])).splitlines()
+            assert [json.loads(line) for line in told] == [
+                [1],
+                ["no coordinator at URL, or not with this token"],
             ]
 
     play(scene())

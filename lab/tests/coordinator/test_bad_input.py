@@ -321,11 +321,16 @@ class Handshake(NamedTuple):
     code: str
 
 
+OFFERED = "Sec-WebSocket-Protocol"
 HANDSHAKES = (
     Handshake("/v2/connect", {}, 401, "unauthorized"),
     Handshake("/v2/connect", GUESS, 401, "unauthorized"),
     Handshake("/v2/connect", BASIC, 401, "unauthorized"),
     Handshake("/v2/connect?token=do", {}, 401, "unauthorized"),
+    Handshake("/v2/connect", {OFFERED: "tidelab.v2, bearer.ZA"}, 401, "unauthorized"),
+    Handshake("/v2/connect", {OFFERED: "tidelab.v2, bearer.Z"}, 401, "unauthorized"),
+    Handshake("/v2/connect", {OFFERED: "tidelab.v2, x-bearer.ZG8"}, 401, "unauthorized"),
+    Handshake("/v2/connect", {**GUESS, OFFERED: "bearer.ZG8"}, 401, "unauthorized"),
     Handshake("/v2/other", DO, 404, "not_found"),
     Handshake("/v2/connect", {**DO, "Origin": "http://evil.test"}, 403, "forbidden"),
 )

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
 
 from lab.tests.coordinator.kit import DEADLINE_S, Agent, Json, call, certify, running, serving
 from tidelab.coordinator import OldClients, Options, keeper
 from tidelab.coordinator.storage.sqlite import SqliteStorage
 from tidelab.coordinator.v2 import socket as v2_socket
+from tidelab.coordinator.v2.gate import Tokens
 from tidelab.core.coord.record import Write
 from tidelab.limits import COORD_FRAME_BYTES_MAX
 
@@ -318,5 +320,26 @@ def test_both_protocols_over_tls(tmp_path: Path) -> None:
             async with connect(f"{at.ws_url}/register/1", ssl=trust, proxy=None) as socket:
                 await socket.send('{"command":"get_connection_count"}')
                 assert json.loads(await socket.recv())["content"] == {"count": 1}
+
+    play(scene())
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen"),
+    [
+        (["tidelab.v2", "bearer.ZG8_PyE-"], "tidelab.v2"),
+        (["bearer.ZG8_PyE-", "other"], None),
+    ],
+)
+def test_a_token_may_come_among_the_subprotocols(
+    offered: list[Subprotocol], chosen: str | None
+) -> None:
+    async def scene() -> None:
+        async with running(Options(http_port=0, tokens=Tokens(agent=("do??!>",)))) as url:
+            address = f"ws{url[4:]}/v2/connect"
+            async with connect(address, subprotocols=offered, proxy=None) as socket:
+                assert socket.subprotocol == chosen
+                await socket.send('{"do":"join","run":"r","agent":"a"}')
+                assert json.loads(await socket.recv())["ok"]["agent"] == "a"
 
     play(scene())

@@ -16,10 +16,11 @@ from playwright.sync_api import Page
 from lab.tests.e2e.kit import browsing, files, serving
 from tidelab.agent import BlockingAgent
 
-JOIN = """async (url) => {
+TOKEN = "0123456789abcdef-agent"
+JOIN = """async ([url, token]) => {
   const { Agent } = await import("/agent.mjs");
   const told = (error) => error.message;
-  window.agent = await Agent.join(url, "r", "page", { open_s: 2 }).catch(told);
+  window.agent = await Agent.join(url, "r", "page", { open_s: 2, token }).catch(told);
   return typeof window.agent === "string" ? window.agent : "joined";
 }"""
 FOLLOW = """() => {
@@ -51,14 +52,15 @@ def test_a_page_meets_an_agent_in_python_over_a_kill_of_the_coordinator(
     page: Page, tmp_path: Path
 ) -> None:
     options = ("--store", "c.db", "--allow-origin", page.url)
-    with serving(tmp_path, *options) as (url, process):
-        assert page.evaluate(JOIN, base_of(url)) == "joined"
-        with BlockingAgent(base_of(url), run="r", name="python") as python:
+    tokens = {"TIDELAB_AGENT_TOKENS": TOKEN}
+    with serving(tmp_path, *options, **tokens) as (url, process):
+        assert page.evaluate(JOIN, [base_of(url), TOKEN]) == "joined"
+        with BlockingAgent(base_of(url), run="r", name="python", token=TOKEN) as python:
             python.publish("log", "before the kill")
             assert page.evaluate(FOLLOW)["events"][0]["data"] == "before the kill"
             process.kill()
             process.wait()
-            with serving(tmp_path, *options, port=urlsplit(url).port or 0):
+            with serving(tmp_path, *options, port=urlsplit(url).port or 0, **tokens):
                 python.publish("log", "after the kill")
                 assert python.meet("loaded", target=2, timeout_s=60).arrived == 2
                 assert page.evaluate(MEET) == {
@@ -72,5 +74,5 @@ def test_a_page_meets_an_agent_in_python_over_a_kill_of_the_coordinator(
 def test_a_page_that_is_not_allowed_is_told_what_is_missing(page: Page, tmp_path: Path) -> None:
     origin = page.url.removesuffix("/")
     with serving(tmp_path) as (url, _):
-        told = page.evaluate(JOIN, base_of(url))
+        told = page.evaluate(JOIN, [base_of(url), None])
     assert told == f"no coordinator at {base_of(url)} that allows pages of {origin}"

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
 from tidelab.core.coord.websocket import BrokenFrameError, Opcode, Reader, close_frame, frame
 from tidelab.limits import COORD_CLOSE_S
@@ -51,6 +52,8 @@ class Manners(NamedTuple):
     """That an agent's host may acknowledge nothing, if its kernel is asked (on Linux)."""
     stop: tuple[int, str]
     """What agents are told when the server stops."""
+    subprotocol: Subprotocol | None
+    """Chosen when an agent offers it; it need not."""
 
 
 class Session(Protocol):
@@ -95,7 +98,10 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self._desk = desk
         self._connections = cast("set[asyncio.Protocol]", server_state.connections)
-        self._handshake: ServerProtocol | None = ServerProtocol()
+        chosen = desk.manners.subprotocol
+        self._handshake: ServerProtocol | None = ServerProtocol(
+            select_subprotocol=lambda _, offered: chosen if chosen in offered else None
+        )
         self._reader: Reader | None = Reader(desk.manners.message_bytes_max)
         """None when nothing that the agent sends is looked at any more."""
         self._session: Session | None = None

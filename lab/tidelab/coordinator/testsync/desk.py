@@ -51,6 +51,7 @@ class AgentsDesk:
             minds_silence=False,
             gone_s=GONE_S,
             stop=(1001, "the server stops"),
+            subprotocol=None,  # the original chooses none
         )
         self._storage = storage
         self._tasks = asyncio.TaskGroup()

@@ -8,16 +8,23 @@ without an `Origin`, by an image or a link; browsers say `Sec-Fetch-Site` then.
 
 from __future__ import annotations
 
+import base64
 import hmac
 import ipaddress
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from websockets.typing import Subprotocol
+
 from tidelab.core.coord.answer import Fault
 from tidelab.core.coord.coordinator import Rights
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d{1,5})?")
+
+SUBPROTOCOL = Subprotocol("tidelab.v2")
+_BEARER = "bearer."
+"""Before a token among the subprotocols that are offered, where base64url may stand."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -67,7 +74,8 @@ class Gate:
         if origin is None and is_foreign and not is_linked:
             told = "a page of another site may not ask without an Origin"
             return Fault("forbidden", f"{told}: an image or a link could do harm")
-        return self.admit(given.get(b"authorization"))
+        offered = given.get(b"sec-websocket-protocol", "")
+        return self.admit(given.get(b"authorization") or _authorization_of(offered))
 
     def admit(self, authorization: str | None) -> Rights | Fault:
         """Judge an `Authorization` header; looks at all tokens, whichever matches."""
@@ -87,6 +95,19 @@ class Gate:
             return False
         name = match[1] or match[2]
         return name in self._hosts or _is_address(name)  # an address cannot be rebound
+
+
+def _authorization_of(offered: str) -> str | None:
+    """Find a token among subprotocols: no other header of a socket is a page's own."""
+    for protocol in offered.split(","):
+        kind, found, coded = protocol.strip().partition(_BEARER)
+        if found and not kind:
+            try:
+                token = base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4))
+            except ValueError:
+                return None
+            return f"Bearer {token.decode('latin-1')}"
+    return None
 
 
 def _is_address(name: str) -> bool:

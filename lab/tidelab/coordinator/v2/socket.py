@@ -14,7 +14,7 @@ from websockets.http11 import Request, Response
 
 from tidelab.coordinator.connection import Connection, Manners
 from tidelab.coordinator.keeper import Keeper
-from tidelab.coordinator.v2.gate import Gate
+from tidelab.coordinator.v2.gate import SUBPROTOCOL, Gate
 from tidelab.coordinator.v2.reply import STATUS, headers_of
 from tidelab.core.coord.answer import Answer, Fault
 from tidelab.core.coord.codec import decode_command
@@ -45,6 +45,7 @@ class Sockets:
             minds_silence=True,
             gone_s=None,  # pings find that out
             stop=(1012, "the server stops"),
+            subprotocol=SUBPROTOCOL,
         )
         self._keeper, self._gate = keeper, gate
 
