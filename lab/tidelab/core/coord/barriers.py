@@ -176,7 +176,7 @@ class Barriers:
     ) -> None:
         tickets = meeting.arrived.setdefault(agent.name, [])
         agent.stands.add(barrier)
-        barrier.move(agent.name, Cursor(barrier.decided + 1, command.once, False))
+        barrier.reach(agent.name, barrier.decided + 1, command.once, is_told=False)
         tickets.append(ticket)
         drop = functools.partial(tickets.remove, ticket)
         ticket.step_back = functools.partial(self._step_back, barrier, meeting, agent)
@@ -256,9 +256,8 @@ class Barriers:
         """Tell an outcome to somebody who comes late, or asks again."""
         outcome = barrier.outcomes[generation]
         before = barrier.cursors.get(agent.name)
-        cursor = Cursor(generation, once, True)
+        cursor = barrier.reach(agent.name, generation, once, is_told=True)
         if cursor != before:
-            barrier.move(agent.name, cursor)
             barrier.recorded.add(agent.name)
             name = f"{barrier.name} {agent.name}"
             self._write("cursor", name, 0, msgspec.json.encode(cursor))

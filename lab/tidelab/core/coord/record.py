@@ -66,7 +66,7 @@ class Outcome(msgspec.Struct, frozen=True):
     arrived: tuple[str, ...]
     """In the order of their ranks."""
     onces: tuple[str | None, ...]
-    """Of those who arrived, the name under which each may ask again."""
+    """Of those who arrived, the names under which each may ask again, as in its cursor."""
     untold: tuple[str, ...]
     """Those who arrived, and had no open request when it ended."""
     fault: Fault | None = None
@@ -77,6 +77,7 @@ class Cursor(msgspec.Struct, frozen=True, gc=False):
 
     generation: int
     once: str | None
+    """Names of its requests, with spaces between: it may have asked more than once."""
     is_told: bool
 
 
