@@ -141,3 +141,23 @@ def test_the_dead_make_room_when_names_run_out(monkeypatch: pytest.MonkeyPatch) 
     table.join("c")
     assert states(table) == {"a": "present", "c": "present"}
     table.leave(b)
+
+
+def test_who_becomes_an_observer_stands_nowhere_any_more() -> None:
+    table = Table()
+    a, b = table.join("a"), table.join("b")
+    table.ask(a, Wait(id=1, barrier="b", target=2))
+    table.ok(a, Join(run="r", agent="a", role="observer"), Joined)
+    assert table.ask(b, Wait(barrier="b", target=2)) is None
+    table.ask(table.join("c"), Wait(barrier="b", target=2))
+    assert table.last(b, Released).rank == 0
+
+
+def test_the_last_place_of_a_run_breaks_what_waits_for_another_name() -> None:
+    table = Table()
+    a = table.join("a", size=2)
+    table.ask(a, Wait(barrier="b", roster=("a", "c")))
+    table.visit(Beat(), "b")
+    fault = table.last_fault(a)
+    assert fault.code == "broken"
+    assert "missing: c (was never here)" in fault.message

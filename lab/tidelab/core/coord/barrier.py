@@ -106,7 +106,7 @@ class Barrier:
         return generation
 
     def reach(self, agent: str, generation: int, once: str | None, *, is_told: bool) -> Cursor:
-        """Note that an agent asks for a generation; return its cursor, which stays if that is old."""
+        """Note that an agent asks for a generation, also for an old one; return its cursor."""
         cursor = self.cursors.get(agent)
         if cursor is None or cursor.generation < generation:
             cursor = Cursor(generation, once, is_told)

@@ -27,7 +27,7 @@ from tidelab.core.coord.command import Cancel, Wait
 from tidelab.core.coord.desk import Desk, Ticket
 from tidelab.core.coord.record import Cursor, Kind, Outcome, Record
 from tidelab.core.coord.stuck import Need, find_broken, find_deadlock
-from tidelab.limits import COORD_NAMES_MAX, COORD_NAMES_SHOWN_MAX
+from tidelab.limits import COORD_NAMES_MAX, COORD_NAMES_SHOWN_MAX, COORD_STUCK_SHOWN_MAX
 
 
 class Barriers:
@@ -116,9 +116,14 @@ class Barriers:
         agents = (self._agents.get(name) for need in needs.values() for name in need.waiting)
         free = {agent.name for agent in agents if agent is not None and agent.is_concurrent}
         stuck = find_deadlock(needs, free)
-        story = "; ".join(self._waits_for(name, needs[name]) for name in stuck)
+        shown = [self._waits_for(name, needs[name]) for name in stuck[:COORD_STUCK_SHOWN_MAX]]
+        shown += (
+            [f"and {len(stuck) - COORD_STUCK_SHOWN_MAX} more"]
+            if len(stuck) > COORD_STUCK_SHOWN_MAX
+            else []
+        )
         for name in stuck:
-            self._fail(self._barriers[name], "deadlock", story, now)
+            self._fail(self._barriers[name], "deadlock", "; ".join(shown), now)
 
     def close(self) -> None:
         """Forget all: the run is deleted, and everybody was sent away."""
@@ -275,11 +280,13 @@ class Barriers:
         meeting = self._barriers[name].meeting
         assert meeting is not None, "open barriers have meetings"
         lacking = meeting.terms.needed - len(meeting.arrived)
-        if meeting.terms.roster is not None:
-            able = meeting.terms.roster.difference(meeting.arrived, self._agents.gone)
-            return Need(lacking, able, 0, meeting.arrived.keys())
         newcomers = self._agents.newcomers()
-        able = frozenset(self._agents.living.difference(meeting.arrived))
+        if meeting.terms.roster is None:
+            able = frozenset(self._agents.living.difference(meeting.arrived))
+        else:
+            missing = meeting.terms.roster.difference(meeting.arrived, self._agents.gone)
+            able = missing & self._agents.living
+            newcomers = min(newcomers, len(missing - able))
         return Need(lacking, able, newcomers, meeting.arrived.keys())
 
     def _waits_for(self, name: str, need: Need) -> str:

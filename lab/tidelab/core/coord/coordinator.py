@@ -225,7 +225,6 @@ class Coordinator:
             peer.run, peer.agent = run.name, agent
         if run.agents.size != size:
             run.note()
-            run.barriers.judge(now)
         return Joined(run.name, agent.name, round(now * 1000), agent.lease_s, run.began_ms)
 
     def _miss(self, command: Join) -> Fault | None:
