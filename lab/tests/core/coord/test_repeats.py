@@ -53,6 +53,18 @@ def test_a_refusal_is_not_kept() -> None:
     assert table.fault(a, Delete(key="k")).code == "not_found"
 
 
+def test_who_asked_longest_ago_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeats, "COORD_AGENTS_MAX", 2)
+    table = Table()
+    a, b, c = (table.join(name) for name in "abc")
+    for peer, once in ((a, "1"), (b, "1"), (a, "2"), (c, "1")):
+        table.ok(peer, Raise(signal="s", once=once), Raised)
+    again = table.ask(a, Raise(signal="s", once="2"))
+    assert again is not None
+    assert again.ok == msgspec.Raw(b'{"signal":"s","sequence":3}')
+    assert {at[2] for at in table.disk if at[1] == "answer"} == {"a", "c"}
+
+
 def test_answers_are_bounded_in_memory_and_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeats, "COORD_AGENTS_MAX", 2)
     table = Table()

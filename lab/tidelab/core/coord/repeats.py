@@ -56,8 +56,9 @@ class Repeats:
         self._add(agent, record.number, AnswerContent(content.once, content.command, answer))
 
     def _add(self, agent: str, number: int, content: AnswerContent) -> None:
-        answers = self._answers.setdefault(agent, deque(maxlen=COORD_ANSWERS_KEPT))
+        answers = self._answers.pop(agent, None) or deque(maxlen=COORD_ANSWERS_KEPT)
         answers.append(content)
+        self._answers[agent] = answers  # behind all others: the first is who asked longest ago
         self._counts[agent] = number
 
     def _forget(self, agent: str) -> None:
