@@ -5,9 +5,12 @@ Method: look back, ask twice at once, lose answers; then see which generation th
 
 from __future__ import annotations
 
+import pytest
+
 from lab.tests.core.coord.table import Table
+from tidelab.core.coord import barriers
 from tidelab.core.coord.answer import Released
-from tidelab.core.coord.command import Wait
+from tidelab.core.coord.command import Cancel, Wait
 from tidelab.limits import COORD_ANSWERS_KEPT
 
 
@@ -73,3 +76,36 @@ def test_the_names_of_one_wait_are_bounded() -> None:
     a = table.join("a")
     assert table.ok(a, wait(target=2, once="w1"), Released).generation == 1
     assert table.ask(a, wait(target=2, once="w0")) is None, "it was forgotten"
+
+
+def test_a_long_test_may_name_each_barrier_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(barriers, "COORD_NAMES_MAX", 3)
+    table = Table()
+    a, b, late = (table.join(name) for name in ("a", "b", "late"))
+    table.ask(a, wait("open", target=2))
+    for number in range(100, 0, -1):
+        table.ask(b, wait(f"round-{number}", target=1, lead_ms=0))
+        table.ok(late, wait(f"round-{number}", target=1), Released)
+        if number == 50:
+            table.restart()
+            a, b, late = (table.join(name) for name in ("a", "b", "late"))
+            table.ask(a, wait("open", target=2))
+        table.pass_time(0.01)
+    kept = {(at[1], at[2].split()[0]) for at in table.disk if at[1] in ("outcome", "cursor")}
+    assert kept == {(kind, f"round-{n}") for kind in ("outcome", "cursor") for n in (1, 2)}
+    table.ask(b, wait("open", target=2))
+    assert table.last(a, Released).barrier == "open"
+
+
+def test_what_failed_just_now_is_remembered_before_what_opened_long_ago(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(barriers, "COORD_NAMES_MAX", 2)
+    table = Table()
+    a, b = table.join("a"), table.join("b")
+    table.ask(a, wait("old", target=1))
+    table.pass_time(10)
+    table.ask(a, wait("failed", target=2))
+    table.ask(b, Cancel(barrier="failed"))
+    table.ask(a, wait("new", target=1))
+    assert {at[2] for at in table.disk if at[1] == "outcome"} == {"failed", "new"}

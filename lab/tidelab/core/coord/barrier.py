@@ -84,6 +84,11 @@ class Barrier:
         """Agents whose cursor has a record of its own."""
         self._at: dict[int, set[str]] = {}
 
+    def ended_ms(self) -> int:
+        """Tell when the last generation ended; 0 when none has."""
+        last = self.outcomes.get(self.decided)
+        return 0 if last is None else last.start_at_ms
+
     def generation_for(self, agent: str, command: Wait) -> int | Fault:
         """Tell which generation a wait is for."""
         if command.generation is not None:

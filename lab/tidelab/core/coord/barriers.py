@@ -56,8 +56,8 @@ class Barriers:
             return generation
         if generation <= barrier.decided:
             return self._repeat(barrier, generation, agent, command.once, now)
-        if barrier.name not in self._barriers and len(self._barriers) >= COORD_NAMES_MAX:
-            return Fault("full", f"a run has at most {COORD_NAMES_MAX} barriers")
+        if barrier.name not in self._barriers and not self._make_room():
+            return Fault("full", f"agents wait at {COORD_NAMES_MAX} barriers, and no more may be")
         self._barriers[barrier.name] = barrier
         meeting = barrier.meeting
         is_first = meeting is None
@@ -161,6 +161,21 @@ class Barriers:
 
     # --- inside ---
 
+    def _make_room(self) -> bool:
+        """Let one more barrier be: the one that ended longest ago is forgotten for it."""
+        if len(self._barriers) < COORD_NAMES_MAX:
+            return True
+        closed = [barrier for barrier in self._barriers.values() if barrier.meeting is None]
+        if not closed:
+            return False
+        oldest = min(closed, key=Barrier.ended_ms)
+        del self._barriers[oldest.name]
+        for generation in oldest.outcomes:
+            self._write("outcome", oldest.name, generation, None)
+        for agent in oldest.recorded:
+            self._write("cursor", f"{oldest.name} {agent}", 0, None)
+        return True
+
     def _begin(self, barrier: Barrier, meeting: Meeting, now: float) -> Meeting:
         barrier.meeting = meeting
         self._open[barrier.name] = barrier
@@ -220,7 +235,7 @@ class Barriers:
         assert meeting is not None, "only open meetings fail"
         roll = self._roll(barrier, meeting, now)
         told = f"barrier {barrier.name}, generation {roll.generation}: {why}; {_words_of(roll)}"
-        self._end(barrier, meeting, 0, Fault(code, told, roll), now)
+        self._end(barrier, meeting, round(now * 1000), Fault(code, told, roll), now)
 
     def _end(
         self, barrier: Barrier, meeting: Meeting, start_at_ms: int, fault: Fault | None, now: float

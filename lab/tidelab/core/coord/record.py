@@ -63,6 +63,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     generation: int
     start_at_ms: int
+    """When all start; of a fault, when it was."""
     arrived: tuple[str, ...]
     """In the order of their ranks."""
     onces: tuple[str | None, ...]
