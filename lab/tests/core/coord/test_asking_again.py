@@ -97,15 +97,14 @@ def test_a_long_test_may_name_each_barrier_anew(monkeypatch: pytest.MonkeyPatch)
     assert table.last(a, Released).barrier == "open"
 
 
-def test_what_failed_just_now_is_remembered_before_what_opened_long_ago(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_barrier_that_ended_longest_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(barriers, "COORD_NAMES_MAX", 2)
     table = Table()
     a, b = table.join("a"), table.join("b")
-    table.ask(a, wait("old", target=1))
-    table.pass_time(10)
-    table.ask(a, wait("failed", target=2))
-    table.ask(b, Cancel(barrier="failed"))
+    for name in ("busy", "old"):
+        table.ask(a, wait(name, target=1))
+        table.pass_time(10)
+    table.ask(a, wait("busy", target=2))
+    table.ask(b, Cancel(barrier="busy"))
     table.ask(a, wait("new", target=1))
-    assert {at[2] for at in table.disk if at[1] == "outcome"} == {"failed", "new"}
+    assert {at[2] for at in table.disk if at[1] == "outcome"} == {"busy", "new"}
