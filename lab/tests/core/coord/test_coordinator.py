@@ -19,6 +19,7 @@ from tidelab.core.coord.answer import (
     Joined,
     Raised,
     Reached,
+    Released,
     Runs,
     RunStory,
     Value,
@@ -269,3 +270,19 @@ def test_what_was_no_command_is_answered_behind_what_was_said_before() -> None:
     assert (server.has_effects, server.pending) == (True, 2)
     assert [m.id for _, m in server.take().messages if isinstance(m, Answer)] == [1, None]
     assert (server.has_effects, server.pending) == (False, 0)
+
+
+def test_visits_that_wait_can_be_sent_home_and_their_agents_keep_their_places() -> None:
+    table = Table()
+    assert table.visit(Wait(barrier="b", target=2), "a") is None
+    visit, b = table._peers, table.join("b")
+    assert table.ask(b, Await(signal="s")) is None
+    table.server.refuse_visits(Fault("unavailable", "the server stops"))
+    table.settle()
+    assert table.last_fault(visit).code == "unavailable"
+    assert len(table.told[b]) == 1
+    table.ask(b, Wait(barrier="b", target=2))
+    assert table.last(b, Released).rank == 1
+    answer = table.visit(Wait(barrier="b", target=2), "a")
+    assert answer is not None
+    assert isinstance(answer.ok, Released), "it was not told"

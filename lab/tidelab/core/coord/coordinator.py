@@ -161,6 +161,12 @@ class Coordinator:
         elif agent.link == peer:
             run.agents.unlink(agent, now)
 
+    def refuse_visits(self, fault: Fault) -> None:
+        """Answer all HTTP requests that wait; agents keep their places until they ask again."""
+        for peer in self._peers.values():
+            if peer.is_visit:
+                self._desk.refuse(peer.id, fault)
+
     # --- commands ---
 
     def receive(self, peer: int, command: Command, now: float) -> None:
