@@ -7,7 +7,7 @@ import pytest
 
 from lab.tests.core.coord.table import Table
 from tidelab.core.coord import repeats
-from tidelab.core.coord.answer import Raised, Reached
+from tidelab.core.coord.answer import Raised, Reached, Written
 from tidelab.core.coord.command import Await, Delete, Put, Raise
 
 
@@ -42,6 +42,35 @@ def test_a_name_is_for_one_request() -> None:
         "conflict",
         "once=1 was given to another request: raise s",
     )
+
+
+def test_a_name_is_for_one_value() -> None:
+    table = Table()
+    a = table.join("a")
+    put = Put(key="k", value=msgspec.Raw(b"1"), once="1")
+    table.ok(a, put, Written)
+    for _ in range(2):
+        fault = table.fault(a, Put(key="k", value=msgspec.Raw(b"2"), once="1"))
+        assert fault.code == "conflict", "it would be lost without a word"
+        again = table.ask(a, put)
+        assert again is not None
+        assert again.ok == msgspec.Raw(b'{"key":"k","version":1}')
+        table.restart()
+        a = table.join("a")
+
+
+def test_answers_of_an_older_file_are_still_known() -> None:
+    table = Table()
+    table.ok(table.join("a"), Raise(signal="s", once="1"), Raised)
+    for at, record in table.disk.items():
+        if record.kind == "answer":
+            fields = msgspec.json.decode(record.content or b"")
+            del fields["digest"]
+            table.disk[at] = record._replace(content=msgspec.json.encode(fields))
+    table.restart()
+    again = table.ask(table.join("a"), Raise(signal="s", once="1"))
+    assert again is not None
+    assert again.ok == msgspec.Raw(b'{"signal":"s","sequence":1}')
 
 
 def test_a_refusal_is_not_kept() -> None:

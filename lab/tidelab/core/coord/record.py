@@ -101,3 +101,5 @@ class AnswerContent(msgspec.Struct, frozen=True):
     once: str
     command: str
     answer: msgspec.Raw
+    digest: str = ""
+    """Of all that was asked for; none in a file that is older than this field."""
