@@ -23,6 +23,8 @@ class Program:
     once: str | None = None
     """The wait for which it has no answer yet."""
     peer: int | None = None
+    link: int | None = None
+    """The connection which the server takes for it."""
     request: int = 0
     """How many waits it has sent."""
     beside: str | None = None

@@ -46,6 +46,7 @@ class World:
             Program(f"a{n}", self.random.random() < 0.25) for n in range(self.random.randint(2, 5))
         ]
         self._by_peer: dict[int, Program] = {}
+        self._unnoticed: list[int] = []
         has_roster = self.random.random() < 0.3
         self._roster = tuple(p.name for p in self._programs) if has_roster else None
         count = len(self._programs)
@@ -58,10 +59,10 @@ class World:
 
     def _weigh(self) -> list[Callable[[], None]]:
         """Make some disasters frequent in this world, and others absent."""
-        steps: list[Callable[[], None]] = [self.step] * 40 + [self.pass_time] * 2
+        steps: list[Callable[[], None]] = [self.step] * 40 + [self.pass_time] * 2 + [self.notice]
         for event in (
             self.cut, self.die, self.repeat, self.leave, self.sleep, self.kill_server,
-            self.abandon, self.ask_beside, self.look_back,
+            self.abandon, self.ask_beside, self.look_back, self.slip_away,
         ):  # fmt: skip
             steps += [event] * self.random.choice((0, 0, 1, 3))
         return steps
@@ -119,6 +120,22 @@ class World:
         if program.peer is not None:
             self._end(program)
 
+    def slip_away(self) -> None:
+        """Let a program come back before the server has noticed that it had gone."""
+        program = self.random.choice(self._programs)
+        if program.peer is not None and not program.is_visitor:
+            self._unnoticed.append(program.peer)
+            self._lose(program)
+
+    def notice(self) -> None:
+        if self._unnoticed:
+            peer = self._unnoticed.pop(0)
+            program = self._by_peer.pop(peer)
+            if program.link == peer:  # else it has come back, and nobody minds
+                self.standing.names.discard(program.name)
+            self._server.disconnect(peer, self.now)
+            self._settle()
+
     def die(self) -> None:
         """End a program, and begin it anew: it remembers nothing."""
         program = self.random.choice(self._programs)
@@ -168,6 +185,7 @@ class World:
             self._lose(program)
             program.known = dict(program.kept)
         self._by_peer.clear()
+        self._unnoticed.clear()
         self.standing = Standing()
         self._server = Coordinator()
         records = list(self._disk.values())
@@ -228,8 +246,9 @@ class World:
             program.open.discard(str(command.request))
             if not program.open:
                 self.standing.names.discard(program.name)
-        if isinstance(command, Leave):
+        if isinstance(command, Leave | Join):
             self.standing.names.discard(program.name)
+            program.link = program.peer
         self._server.receive(program.peer, command, self.now)
         messages = self._settle()
         if is_wait and messages and len(self.outcomes) == ended and not program.open:
@@ -244,10 +263,11 @@ class World:
         assert program.peer is not None
         self._server.disconnect(program.peer, self.now)
         del self._by_peer[program.peer]
+        is_linked = program.link == program.peer
         self._lose(program)
         if program.is_visitor:
             self.standing.leases[program.name] = self.now + VISIT_LEASE_S
-        else:
+        elif is_linked:
             self.standing.names.discard(program.name)
         self._settle()
 
@@ -322,7 +342,8 @@ class World:
             if isinstance(message, Answer):
                 program.open.discard(str(message.id))
                 self._judge(program, message)
-            program.inbox.append(message)
+            if peer == program.peer:
+                program.inbox.append(message)
         return len(effects.messages)
 
     def _judge_end(self, generation: int) -> None:
