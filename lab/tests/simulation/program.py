@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from tidelab.core.coord.answer import Answer, Push
+from tidelab.core.coord.answer import Answer, Fault, Push, Released
 from tidelab.core.coord.command import Command
 
 
@@ -71,3 +71,15 @@ class Standing:
             if lease <= now:
                 self.names.discard(name)
                 del self.leases[name]
+
+
+def once_of(id: str) -> str:
+    """Tell the name of a wait from the `id` that one of its requests had."""
+    return id.partition(" ")[0]
+
+
+def generation_of(told: Released | Fault) -> int:
+    if isinstance(told, Released):
+        return told.generation
+    assert told.roll is not None
+    return told.roll.generation

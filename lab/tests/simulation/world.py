@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from lab.tests.simulation.program import Program, Standing
+from lab.tests.simulation.program import Program, Standing, generation_of, once_of
 from tidelab.core.coord.answer import Answer, Fault, Released, Waiting
 from tidelab.core.coord.command import Abandon, Join, Leave, Wait
 from tidelab.core.coord.coordinator import Coordinator, Rights
@@ -181,6 +181,10 @@ class World:
             program.out.append(Leave())
 
     def kill_server(self) -> None:
+        """Kill it, at times between doing something and keeping it."""
+        program = self.random.choice(self._programs)
+        if program.out and program.peer is not None:
+            self._server.receive(program.peer, program.out[0], self.now)
         for program in self._programs:
             self._lose(program)
             program.known = dict(program.kept)
@@ -254,7 +258,7 @@ class World:
         if is_wait and messages and len(self.outcomes) == ended and not program.open:
             self.standing.names.discard(program.name)  # it came late, and was told so
         if id in program.open:
-            program.note(_once_of(id), ended + 1)
+            program.note(once_of(id), ended + 1)
         if isinstance(command, Leave) and program.peer is not None:
             self._end(program)
 
@@ -295,7 +299,7 @@ class World:
             self._be_told(program, str(message.id), told)
 
     def _be_told(self, program: Program, id: str, told: Released | Fault) -> None:
-        once, generation = _once_of(id), _generation_of(told)
+        once, generation = once_of(id), generation_of(told)
         if once not in (program.once, program.beside):
             return  # the answer to a repeat, which was answered before
         if once == program.beside:
@@ -366,11 +370,11 @@ class World:
         if is_end and message.id != LOOK:
             assert isinstance(told, Released | Fault)
             generation, forgotten = (
-                _generation_of(told),
+                generation_of(told),
                 len(self.outcomes) - COORD_GENERATIONS_KEPT,
             )
             program.known = {once: at for once, at in program.known.items() if at > forgotten}
-            program.note(_once_of(str(message.id)), generation)
+            program.note(once_of(str(message.id)), generation)
             program.kept = program.known
         if isinstance(told, Fault) and told.roll is not None:
             start, why = self.outcomes[told.roll.generation]
@@ -385,14 +389,3 @@ class World:
                 holder = self.ranks[told.generation].setdefault(told.rank, program.name)
                 assert holder == program.name, f"{holder} and {program.name} have one rank"
                 assert told.rank < self._full
-
-
-def _once_of(id: str) -> str:
-    return id.partition(" ")[0]
-
-
-def _generation_of(told: Released | Fault) -> int:
-    if isinstance(told, Released):
-        return told.generation
-    assert told.roll is not None
-    return told.roll.generation

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from tidelab.core.coord.agent import GONE, Agent, Presence
 from tidelab.core.coord.answer import Fault, Replaced
+from tidelab.core.coord.clock import Clock
 from tidelab.core.coord.command import Join
 from tidelab.core.coord.desk import Desk
 from tidelab.limits import COORD_AGENTS_MAX
@@ -141,6 +142,8 @@ class Agents:
         before, agent.link = agent.link, None
         if before is not None and before != link:
             self._desk.dismiss(before, Replaced(agent.name))
+        if before is None or before != link:
+            agent.clock = Clock()  # it may be another process, on another machine
         if agent.stands and (before != link or is_observer):
             self._enter(agent, Presence.AWAY, now)
             self._lost(agent, now)
