@@ -9,8 +9,8 @@ import pytest
 
 from lab.tests.core.coord.table import Table
 from tidelab.core.coord import barriers
-from tidelab.core.coord.answer import Released
-from tidelab.core.coord.command import Cancel, Wait
+from tidelab.core.coord.answer import Answer, Released
+from tidelab.core.coord.command import Await, Cancel, Drop, Leave, Wait
 from tidelab.limits import COORD_ANSWERS_KEPT
 
 
@@ -108,3 +108,15 @@ def test_the_barrier_that_ended_longest_ago_is_forgotten(monkeypatch: pytest.Mon
     table.ask(b, Cancel(barrier="busy"))
     table.ask(a, wait("new", target=1))
     assert {at[2] for at in table.disk if at[1] == "outcome"} == {"busy", "new"}
+
+
+def test_whoever_is_sent_away_is_answered_in_the_order_in_which_it_asked() -> None:
+    for end in (Leave(), Drop(run="r")):
+        table, ids = Table(), list(range(20))
+        a = table.join("a")
+        for id in ids:
+            table.ask(a, wait(f"b{id}", id=id, target=2) if id % 2 else Await(id=id, signal="s"))
+        table.told[a].clear()
+        table.ask(a, end)
+        answers = [m.id for m in table.told[a] if isinstance(m, Answer) and m.error is not None]
+        assert answers == (ids if isinstance(end, Drop) else ids[1::2])

@@ -24,6 +24,7 @@ class Agents:
     """All agents of one run."""
 
     def __init__(self, desk: Desk, lost: Hook, fewer: Tell, changed: Tell) -> None:
+        """Call `lost` for whoever loses its places, `fewer` when fewer can come than before."""
         self.size: int | None = None
         self.gone: set[str] = set()
         """Names of those who are dead or have left."""

@@ -117,11 +117,8 @@ class Barriers:
         free = {agent.name for agent in agents if agent is not None and agent.is_concurrent}
         stuck = find_deadlock(needs, free)
         shown = [self._waits_for(name, needs[name]) for name in stuck[:COORD_STUCK_SHOWN_MAX]]
-        shown += (
-            [f"and {len(stuck) - COORD_STUCK_SHOWN_MAX} more"]
-            if len(stuck) > COORD_STUCK_SHOWN_MAX
-            else []
-        )
+        if (more := len(stuck) - len(shown)) > 0:
+            shown.append(f"and {more} more")
         for name in stuck:
             self._fail(self._barriers[name], "deadlock", "; ".join(shown), now)
 
@@ -195,7 +192,7 @@ class Barriers:
         now: float,
     ) -> None:
         tickets = meeting.arrived.setdefault(agent.name, [])
-        agent.stands.add(barrier)
+        agent.stands[barrier] = None
         barrier.reach(agent.name, barrier.decided + 1, command.once, is_told=False)
         tickets.append(ticket)
         drop = functools.partial(tickets.remove, ticket)
@@ -209,7 +206,7 @@ class Barriers:
     def _step_back(self, barrier: Barrier, meeting: Meeting, agent: Agent) -> None:
         if not meeting.arrived[agent.name]:
             del meeting.arrived[agent.name]
-            agent.stands.discard(barrier)
+            agent.stands.pop(barrier, None)
             if not meeting.arrived:
                 self._close(barrier, meeting)
 
@@ -257,7 +254,7 @@ class Barriers:
         for rank, (name, tickets) in enumerate(arrived.items()):
             who = self._agents.get(name)
             assert who is not None, "who waits is known"
-            who.stands.discard(barrier)
+            who.stands.pop(barrier, None)
             if tickets:
                 answer = fault or _released(barrier.name, outcome, who, rank, now)
                 for ticket in tickets:

@@ -113,7 +113,7 @@ class Coordinator:
                 run = self._make(record.run, now)
             run.restore(record)
         for run in self._runs.values():
-            # Who is silent uses a run by being there, which nobody has noted: let them come back.
+            # Silent agents use a run by being there, and nothing notes that: they may come back.
             self._keep(run, now + COORD_LEASE_S)
 
     # --- connections ---
