@@ -289,14 +289,22 @@ class World:
         program.asked.discard(str(message.id))
         if isinstance(message.error, Fault) and message.error.roll is None:
             assert message.error.code in ("not_joined", "cancelled"), message.error
-            if message.error.message == "it was abandoned" and not program.asked:
-                program.once = program.beside = None
+            if message.error.message == "it was abandoned":
+                self._give_up(program, once_of(str(message.id)))
         elif isinstance(message.ok, Waiting):
             self._end(program)
         elif isinstance(message.ok, Released) or message.error is not None:
             told = message.ok or message.error
             assert isinstance(told, Released | Fault)
             self._be_told(program, str(message.id), told)
+
+    def _give_up(self, program: Program, once: str) -> None:
+        if once in map(once_of, program.asked):
+            return  # there is a repeat, which may still be answered
+        if once == program.once:
+            program.once = None
+        elif once == program.beside:
+            program.beside = None
 
     def _be_told(self, program: Program, id: str, told: Released | Fault) -> None:
         once, generation = once_of(id), generation_of(told)

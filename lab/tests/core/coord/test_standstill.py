@@ -50,36 +50,44 @@ class World:
     known: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     concurrent: set[str] = field(default_factory=set)
+    doubled: set[str] = field(default_factory=set)
+    """Who was let go at one barrier while it waited at another."""
     places: Places = field(default_factory=dict)
 
     def arrivals(
-        self, places: Places, come: Names, freed: Names, *, all_free: bool = False
+        self,
+        places: Places,
+        come: Names,
+        freed: Names,
+        *,
+        all_free: bool = False,
+        is_lenient: bool = False,
     ) -> list[tuple[str, str]]:
         """Return what may be next: somebody, also who was never here, arrives somewhere."""
-        has_room = self.size is None or len(self.known | come) < self.size
-        strangers = [name for name in STRANGERS if name not in come][:1]
-        new = {*NAMES, *strangers} - self.known - self.gone if has_room else set[str]()
-        living = (self.known - self.gone) | come | new
+        found = []
         standing = {name for here in places.values() for name in here}
-        free = living if all_free else living - (standing - self.concurrent - freed)
-        return [
-            (barrier, name)
-            for barrier, here in places.items()
-            for name in sorted(free - here)
-            if name in (self.terms[barrier].roster or living)
-        ]
+        for barrier, here in places.items():
+            taken = self.known | (here if is_lenient else come)
+            has_room = self.size is None or len(taken) < self.size
+            strangers = [name for name in STRANGERS if name not in come][:1]
+            new = {*NAMES, *strangers} - self.known - self.gone if has_room else set[str]()
+            living = (self.known - self.gone) | come | new
+            free = living if all_free else living - (standing - self.concurrent - freed)
+            may = self.terms[barrier].roster or living
+            found += [(barrier, name) for name in sorted(free - here) if name in may]
+        return found
 
     def fillable(
-        self, places: Places, come: Names, *, all_free: bool = False, may_break: bool = False
+        self, places: Places, come: Names, *, all_free: bool = False, is_lenient: bool = False
     ) -> set[str]:
         """Play out everything that may happen; return what can be filled in any of it."""
         found, seen = set[str](), set[object]()
-        states = [(places, come, Names())]
+        states = [(places, come, Names(self.doubled) if is_lenient else Names())]
         while states and found != places.keys():
             now, come, freed = states.pop()
             over = {name for name, here in now.items() if len(here) >= self.terms[name].needed}
             found |= over
-            if may_break:
+            if is_lenient:
                 over |= {name for name, here in now.items() if self.is_broken(name, here, come)}
             freed = freed.union(*(now[name] for name in over))
             now = {name: here for name, here in now.items() if name not in over}
@@ -87,7 +95,9 @@ class World:
             if state in seen:
                 continue
             seen.add(state)
-            for barrier, name in self.arrivals(now, come, freed, all_free=all_free):
+            for barrier, name in self.arrivals(
+                now, come, freed, all_free=all_free, is_lenient=is_lenient
+            ):
                 later = now | {barrier: now[barrier] | {name}}
                 states.append((later, come | ({name} - self.known), freed - {name}))
         return found
@@ -95,11 +105,12 @@ class World:
     def is_broken(self, barrier: str, here: Names, come: Names) -> bool:
         return not self.fillable({barrier: here}, come, all_free=True)
 
-    def ends(self, *, may_break: bool) -> dict[str, str]:
+    def ends(self, *, is_lenient: bool) -> dict[str, str]:
         """Tell what has to end now, and how.
 
-        Where the last place of a run is wanted by two names, either may take it. A meeting breaks
-        then, and those who waited there are free: `may_break` counts on that. The core need not.
+        Where the last place of a run is wanted by two names, each barrier may count on it. When one
+        has it the other breaks, and those who waited there are free. An agent that goes on from one
+        barrier while it waits at another may do yet more. Who is lenient allows for all of that.
         """
         ends, nobody = {}, Names()
         for barrier, here in self.places.items():
@@ -111,7 +122,7 @@ class World:
             elif not others and len(here) >= self.terms[barrier].needed:
                 ends[barrier] = "released"
         left = {barrier: here for barrier, here in self.places.items() if barrier not in ends}
-        for barrier in left.keys() - self.fillable(left, nobody, may_break=may_break):
+        for barrier in left.keys() - self.fillable(left, nobody, is_lenient=is_lenient):
             ends[barrier] = "deadlock"
         return ends
 
@@ -187,7 +198,7 @@ class Stage:
             self.table.ask(self.peers[name], wait)
 
     def compare(self) -> dict[str, str]:
-        surely, at_most = self.world.ends(may_break=True), self.world.ends(may_break=False)
+        surely, at_most = self.world.ends(is_lenient=True), self.world.ends(is_lenient=False)
         ended = {}
         for told in self.table.told.values():
             for each in told:
@@ -200,7 +211,8 @@ class Stage:
         assert surely.items() <= ended.items() <= at_most.items(), (self.world, surely, ended)
         for barrier in ended:
             self.ended[barrier] += 1
-            self.stand(barrier, Names())
+            let_go = self.world.places.pop(barrier)
+            self.world.doubled |= let_go & Names().union(*self.world.places.values())
         return ended
 
     def step_out(self, name: str) -> None:
