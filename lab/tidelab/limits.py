@@ -103,6 +103,7 @@ COORD_PENDING_MAX = 20_000  # answers that wait for the disk; beyond it nobody i
 COORD_GENERATIONS_KEPT = 16  # outcomes of one barrier, for whoever comes late or asks again
 COORD_ANSWERS_KEPT = 32  # of one agent, for repeats: far more than it can have in doubt
 COORD_NAMES_SHOWN_MAX = 50  # in one story: five thousand names help nobody, five thousand times
+COORD_STUCK_SHOWN_MAX = 10  # barriers in the story of a deadlock: all who wait there are told it
 COORD_DOING_CHARS_MAX = 200  # what an agent says that it is doing: one line
 COORD_CLOCK_SAMPLES = 8  # of which the one with the shortest way counts
 COORD_BEAT_S = 20.0  # between two beats of our own client: clocks drift a few ms in that time

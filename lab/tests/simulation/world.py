@@ -1,65 +1,31 @@
 """Agents that meet in a loop, driven step by step by one seed, and a server that may be killed.
 
 Method: each step lets one thing happen: a request or an answer arrives, a socket is cut, a program
-dies and is started again, a request is repeated, time passes, the server is killed and reads back
-what it had kept. What must be so is judged by a model of its own: who stands at the barrier, by
-connections and leases alone (`Standing`). After the last step everything calms down, and everybody
-must get to the last round.
+dies and is started again, a request is repeated or abandoned, another is made beside it, an old
+outcome is looked up, time passes, the server is killed and reads back what it had kept. What must
+be so is judged by a model of its own (`program.py`). After the last step everything calms down, and
+everybody must get to the last round.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
 
-from tidelab.core.coord.answer import Answer, Fault, Push, Released, Waiting
-from tidelab.core.coord.command import Command, Join, Leave, Wait
+from lab.tests.simulation.program import Program, Standing, generation_of, once_of
+from tidelab.core.coord.answer import Answer, Fault, Released, Waiting
+from tidelab.core.coord.command import Abandon, Join, Leave, Wait
 from tidelab.core.coord.coordinator import Coordinator, Rights
 from tidelab.core.coord.record import Forget, Record
 from tidelab.limits import COORD_GENERATIONS_KEPT, COORD_LEASE_S
 
 LEASE_S = 2.0
 VISIT_LEASE_S = COORD_LEASE_S
-RUN, BARRIER = "r", "b"
+TIMEOUT_S = 40.0
+RUN, BARRIER, LOOK = "r", "b", "look"
 _FAILED = "failed"  # until somebody is told why
 _STEPS_MAX = 50_000
 _CALM_STEPS = 20_000
-
-
-@dataclass(slots=True)
-class Program:
-    """One agent: what it knows, and what is on its way."""
-
-    name: str
-    is_visitor: bool
-    """It has no socket: one HTTP request after the other, each with an end."""
-    life: int = 0
-    waits: int = 0
-    generation: int = 0
-    """The last one that it was told."""
-    once: str | None = None
-    """The wait for which it has no answer yet."""
-    peer: int | None = None
-    request: int = 0
-    """The request on which a visitor waits."""
-    out: deque[Command] = field(default_factory=deque)
-    inbox: deque[Answer | Push] = field(default_factory=deque)
-
-
-@dataclass(slots=True)
-class Standing:
-    """Who stands at the barrier, by what can be seen from outside; visitors until their lease."""
-
-    names: set[str] = field(default_factory=set)
-    leases: dict[str, float] = field(default_factory=dict)
-
-    def expire(self, now: float) -> None:
-        for name, lease in list(self.leases.items()):
-            if lease <= now:
-                self.names.discard(name)
-                del self.leases[name]
 
 
 class World:
@@ -80,18 +46,25 @@ class World:
             Program(f"a{n}", self.random.random() < 0.25) for n in range(self.random.randint(2, 5))
         ]
         self._by_peer: dict[int, Program] = {}
+        self._unnoticed: list[int] = []
         has_roster = self.random.random() < 0.3
         self._roster = tuple(p.name for p in self._programs) if has_roster else None
         count = len(self._programs)
         self._target = None if has_roster else self.random.choice((count, count, 2))
         self._full = self._target or count
+        self._quorum = None
+        if self._target is not None and self.random.random() < 0.4:
+            self._quorum = self.random.randint(1, self._target)
         self._steps = self._weigh()
 
     def _weigh(self) -> list[Callable[[], None]]:
         """Make some disasters frequent in this world, and others absent."""
-        steps: list[Callable[[], None]] = [self.step] * 40 + [self.pass_time] * 2
-        for disaster in (self.cut, self.die, self.repeat, self.leave, self.sleep, self.kill_server):
-            steps += [disaster] * self.random.choice((0, 0, 1, 3))
+        steps: list[Callable[[], None]] = [self.step] * 40 + [self.pass_time] * 2 + [self.notice]
+        for event in (
+            self.cut, self.die, self.repeat, self.leave, self.sleep, self.kill_server,
+            self.abandon, self.ask_beside, self.look_back, self.slip_away,
+        ):  # fmt: skip
+            steps += [event] * self.random.choice((0, 0, 1, 3))
         return steps
 
     # --- the run ---
@@ -147,18 +120,60 @@ class World:
         if program.peer is not None:
             self._end(program)
 
+    def slip_away(self) -> None:
+        """Let a program come back before the server has noticed that it had gone."""
+        program = self.random.choice(self._programs)
+        if program.peer is not None and not program.is_visitor:
+            self._unnoticed.append(program.peer)
+            self._lose(program)
+
+    def notice(self) -> None:
+        if self._unnoticed:
+            peer = self._unnoticed.pop(0)
+            program = self._by_peer.pop(peer)
+            if program.link == peer:  # else it has come back, and nobody minds
+                self.standing.names.discard(program.name)
+            self._server.disconnect(peer, self.now)
+            self._settle()
+
     def die(self) -> None:
         """End a program, and begin it anew: it remembers nothing."""
         program = self.random.choice(self._programs)
         if program.peer is not None:
             self._end(program)
         program.life += 1
-        program.waits, program.once = 0, None
+        program.waits, program.once, program.beside = 0, None, None
 
     def repeat(self) -> None:
         program = self.random.choice(self._programs)
         if program.peer is not None and program.once is not None and not program.is_visitor:
-            program.out.append(self._wait(program))
+            self._send(program, program.once)
+
+    def ask_beside(self) -> None:
+        program = self.random.choice(self._programs)
+        is_waiting = program.peer is not None and not program.is_visitor
+        if is_waiting and program.once is not None and program.beside is None:
+            program.beside, program.has_doubled = f"{program.once}+", True
+            self._send(program, program.beside)
+
+    def abandon(self) -> None:
+        """Let a program think better of all its waits."""
+        program = self.random.choice(self._programs)
+        for id in sorted(program.asked):
+            if not program.is_visitor:
+                program.out.append(Abandon(request=id))
+
+    def look_back(self) -> None:
+        """Ask how an earlier generation has ended, which changes nothing."""
+        program = self.random.choice(self._programs)
+        if program.peer is None or program.is_visitor or not program.generation:
+            return
+        oldest = max(1, len(self.outcomes) - COORD_GENERATIONS_KEPT + 1)
+        if oldest <= program.generation:
+            generation = self.random.randint(oldest, program.generation)
+            wait = Wait(id=LOOK, barrier=BARRIER, target=self._target, roster=self._roster,
+                        generation=generation)  # fmt: skip
+            program.out.append(wait)
 
     def leave(self) -> None:
         program = self.random.choice(self._programs)
@@ -166,11 +181,15 @@ class World:
             program.out.append(Leave())
 
     def kill_server(self) -> None:
+        """Kill it, at times between doing something and keeping it."""
+        program = self.random.choice(self._programs)
+        if program.out and program.peer is not None:
+            self._server.receive(program.peer, program.out[0], self.now)
         for program in self._programs:
-            program.out.clear()
-            program.inbox.clear()
-            program.peer = None
+            self._lose(program)
+            program.known = dict(program.kept)
         self._by_peer.clear()
+        self._unnoticed.clear()
         self.standing = Standing()
         self._server = Coordinator()
         records = list(self._disk.values())
@@ -192,40 +211,54 @@ class World:
             program.out.append(Join(run=RUN, agent=program.name, lease_s=LEASE_S))
         program.peer = self._numbers
         self._by_peer[self._numbers] = program
-        if program.once is not None:
-            program.out.append(self._wait(program))
-        elif program.is_visitor:
+        for once in (program.once, program.beside):
+            if once is not None:
+                self._send(program, once)
+        if program.once is None and program.is_visitor:
             self._ask(program)
 
     def _ask(self, program: Program) -> None:
         program.waits += 1
         program.once = f"{program.life}.{program.waits}"
-        program.out.append(self._wait(program))
+        self._send(program, program.once)
 
-    def _wait(self, program: Program) -> Wait:
+    def _send(self, program: Program, once: str) -> None:
         program.request += 1
-        return Wait(
-            id=f"{program.once} {program.request}",
+        wait = Wait(
+            id=f"{once} {program.request}",
             barrier=BARRIER,
             target=self._target,
             roster=self._roster,
-            once=program.once,
+            quorum=self._quorum,
+            once=once,
+            timeout_s=TIMEOUT_S,
             lead_ms=self.random.choice((0, 500)),
             poll_s=0.3 if program.is_visitor else None,
         )
+        program.asked.add(str(wait.id))
+        program.out.append(wait)
 
     def _deliver(self, program: Program) -> None:
         assert program.peer is not None
         command = program.out.popleft()
-        if isinstance(command, Wait):
-            self.standing.names.add(program.name)
-        if isinstance(command, Leave):
+        is_wait = isinstance(command, Wait) and command.id != LOOK
+        ended, id = len(self.outcomes), str(command.id)
+        if is_wait:
+            self.standing.come(program.name, self.now)
+            program.open.add(id)
+        if isinstance(command, Abandon) and command.request in program.open:
+            program.open.discard(str(command.request))
+            if not program.open:
+                self.standing.names.discard(program.name)
+        if isinstance(command, Leave | Join):
             self.standing.names.discard(program.name)
-        ended = len(self.outcomes)
+            program.link = program.peer
         self._server.receive(program.peer, command, self.now)
         messages = self._settle()
-        if isinstance(command, Wait) and messages and len(self.outcomes) == ended:
+        if is_wait and messages and len(self.outcomes) == ended and not program.open:
             self.standing.names.discard(program.name)  # it came late, and was told so
+        if id in program.open:
+            program.note(once_of(id), ended + 1)
         if isinstance(command, Leave) and program.peer is not None:
             self._end(program)
 
@@ -234,20 +267,30 @@ class World:
         assert program.peer is not None
         self._server.disconnect(program.peer, self.now)
         del self._by_peer[program.peer]
-        program.peer = None
-        program.out.clear()
-        program.inbox.clear()
+        is_linked = program.link == program.peer
+        self._lose(program)
         if program.is_visitor:
             self.standing.leases[program.name] = self.now + VISIT_LEASE_S
-        else:
+        elif is_linked:
             self.standing.names.discard(program.name)
         self._settle()
+
+    def _lose(self, program: Program) -> None:
+        """Forget all that was on its way on a connection."""
+        program.peer = None
+        for each in (program.out, program.inbox, program.open, program.asked):
+            each.clear()
 
     def _hear(self, program: Program) -> None:
         message = program.inbox.popleft()
         assert isinstance(message, Answer), message
+        if message.id == LOOK:
+            return
+        program.asked.discard(str(message.id))
         if isinstance(message.error, Fault) and message.error.roll is None:
             assert message.error.code in ("not_joined", "cancelled"), message.error
+            if message.error.message == "it was abandoned":
+                self._give_up(program, once_of(str(message.id)))
         elif isinstance(message.ok, Waiting):
             self._end(program)
         elif isinstance(message.ok, Released) or message.error is not None:
@@ -255,16 +298,28 @@ class World:
             assert isinstance(told, Released | Fault)
             self._be_told(program, str(message.id), told)
 
+    def _give_up(self, program: Program, once: str) -> None:
+        if once in map(once_of, program.asked):
+            return  # there is a repeat, which may still be answered
+        if once == program.once:
+            program.once = None
+        elif once == program.beside:
+            program.beside = None
+
     def _be_told(self, program: Program, id: str, told: Released | Fault) -> None:
-        if id.split(maxsplit=1)[0] != program.once:
+        once, generation = once_of(id), generation_of(told)
+        if once not in (program.once, program.beside):
             return  # the answer to a repeat, which was answered before
-        generation = _generation_of(told)
-        if not program.life:
+        if once == program.beside:
+            program.beside = None
+            program.generation = max(generation, program.generation)
+            return
+        if not program.life and not program.has_doubled:
             behind = len(self.outcomes) - program.generation
             is_next = generation == program.generation + 1 or behind >= COORD_GENERATIONS_KEPT
             is_first = program.generation == 0
             assert is_next or is_first, f"{program.name}: {program.generation} to {generation}"
-        assert generation > program.generation or program.life, "it was told twice"
+            assert generation > program.generation, "it was told twice"
         program.generation = max(generation, program.generation)
         program.once = None
         if program.is_visitor and program.peer is not None:
@@ -273,11 +328,15 @@ class World:
     # --- the server ---
 
     def _wake(self) -> None:
-        while (deadline := self._server.next_deadline()) is not None and deadline <= self.now:
+        end = self.now
+        while (deadline := self._server.next_deadline()) is not None and deadline <= end:
+            self.now = deadline
             self.standing.expire(deadline)
             self._server.wake(deadline)
             self._settle()
-        self.standing.expire(self.now)
+        self.now = end
+        self.standing.expire(end)
+        assert not self.standing.names or end < self.standing.since + TIMEOUT_S, "it waits for ever"
 
     def _settle(self) -> int:
         """Keep what is to be kept, then send; judge at once, and return how much was said."""
@@ -293,20 +352,38 @@ class World:
         for peer, message in effects.messages:
             program = self._by_peer[peer]
             if isinstance(message, Answer):
+                program.open.discard(str(message.id))
                 self._judge(program, message)
-            program.inbox.append(message)
+            if peer == program.peer:
+                program.inbox.append(message)
         return len(effects.messages)
 
     def _judge_end(self, generation: int) -> None:
         """Hold a generation that has just ended against who stands there."""
         assert generation == len(self.outcomes) + 1, f"generation {generation} ended out of turn"
+        for program in self._programs:
+            if program.name in self.standing.names:
+                program.kept = program.known
         here = len(self.standing.names)
-        self.outcomes[generation] = (-1, None if here == self._full else _FAILED)
+        is_over = self.now >= self.standing.since + TIMEOUT_S
+        is_open = here == self._full or (is_over and here >= (self._quorum or self._full))
+        assert is_open or is_over or self._roster, "it failed, and somebody could still come"
+        self.outcomes[generation] = (-1, None if is_open else _FAILED)
         self.ranks[generation] = {}
         self.standing.names.clear()
 
     def _judge(self, program: Program, message: Answer) -> None:
         told = message.ok or message.error
+        is_end = isinstance(told, Released) or (isinstance(told, Fault) and told.roll is not None)
+        if is_end and message.id != LOOK:
+            assert isinstance(told, Released | Fault)
+            generation, forgotten = (
+                generation_of(told),
+                len(self.outcomes) - COORD_GENERATIONS_KEPT,
+            )
+            program.known = {once: at for once, at in program.known.items() if at > forgotten}
+            program.note(once_of(str(message.id)), generation)
+            program.kept = program.known
         if isinstance(told, Fault) and told.roll is not None:
             start, why = self.outcomes[told.roll.generation]
             assert why in (_FAILED, told.code), f"{program.name} was told {told}"
@@ -320,10 +397,3 @@ class World:
                 holder = self.ranks[told.generation].setdefault(told.rank, program.name)
                 assert holder == program.name, f"{holder} and {program.name} have one rank"
                 assert told.rank < self._full
-
-
-def _generation_of(told: Released | Fault) -> int:
-    if isinstance(told, Released):
-        return told.generation
-    assert told.roll is not None
-    return told.roll.generation

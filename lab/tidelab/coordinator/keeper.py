@@ -60,7 +60,7 @@ class Keeper:
         """Called when there is room again."""
         self._stir = asyncio.Event()
         self._next = math.inf
-        self._is_stopping = False
+        self._is_closing = self._is_stopping = False
         # A clock that cannot be set back while we run, and goes on after a restart.
         self._epoch = time.time() - time.monotonic()
 
@@ -134,10 +134,17 @@ class Keeper:
         """Keep and deliver until `stop`; raises StorageError when nothing can be kept any more."""
         while True:
             await self._wait()
-            self.core.wake(self.now())
+            if not self._is_closing:
+                self.core.wake(self.now())
             await self._flush()
             if self._is_stopping and not self.core.has_effects:
                 return
+
+    def close(self, fault: Fault) -> None:
+        """Let nobody wait any longer by HTTP, and let time stand: nobody dies of our going."""
+        self._is_closing = True
+        self.core.refuse_visits(fault)
+        self._stir.set()
 
     def stop(self) -> None:
         """Let `run` return when everything that is on its way was kept and delivered."""
@@ -146,7 +153,7 @@ class Keeper:
 
     async def _wait(self) -> None:
         """Wait until something is pending, or a deadline has come."""
-        self._next = self.core.next_deadline() or math.inf
+        self._next = self._deadline()
         left_s = None if self._next == math.inf else max(0.0, self._next - self.now())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(left_s):
@@ -154,8 +161,11 @@ class Keeper:
 
     def _settle(self) -> None:
         """Wake the loop when there is something to deliver, or when it waits for too long."""
-        if self.core.has_effects or (self.core.next_deadline() or math.inf) < self._next:
+        if self.core.has_effects or self._deadline() < self._next:
             self._stir.set()
+
+    def _deadline(self) -> float:
+        return math.inf if self._is_closing else self.core.next_deadline() or math.inf
 
     async def _flush(self) -> None:
         self._stir.clear()

@@ -9,7 +9,7 @@ import pytest
 
 from lab.tests.core.coord.table import Table
 from tidelab.core.coord import agents
-from tidelab.core.coord.answer import Joined, Released, Replaced, RunStory
+from tidelab.core.coord.answer import Joined, Released, Replaced, RunStory, Time
 from tidelab.core.coord.command import Beat, Inspect, Join, Leave, Wait
 
 
@@ -141,3 +141,45 @@ def test_the_dead_make_room_when_names_run_out(monkeypatch: pytest.MonkeyPatch) 
     table.join("c")
     assert states(table) == {"a": "present", "c": "present"}
     table.leave(b)
+
+
+def test_who_comes_back_may_have_another_clock() -> None:
+    table = Table()
+    a = table.join("a")
+
+    def beat(clock_ms: int) -> None:
+        now_ms = table.ok(a, Beat(sent_ms=clock_ms), Time).now_ms
+        table.ok(a, Beat(told_ms=now_ms, heard_ms=clock_ms, sent_ms=clock_ms), Time)
+
+    beat(5)
+    table.ok(a, Join(run="r", agent="a"), Joined)
+    table.ask(a, Wait(barrier="b", target=1, lead_ms=0))
+    assert table.last(a, Released).start_at_local_ms == 5
+    table.leave(a)
+    table.pass_time(1)
+    a = table.join("a")
+    table.ask(a, Wait(barrier="b", target=1, lead_ms=0))
+    assert table.last(a, Released).start_at_local_ms is None, "it was started again"
+    beat(7_000)
+    table.ask(a, Wait(barrier="b", target=1, lead_ms=0))
+    assert table.last(a, Released).start_at_local_ms == 7_000
+
+
+def test_who_becomes_an_observer_stands_nowhere_any_more() -> None:
+    table = Table()
+    a, b = table.join("a"), table.join("b")
+    table.ask(a, Wait(id=1, barrier="b", target=2))
+    table.ok(a, Join(run="r", agent="a", role="observer"), Joined)
+    assert table.ask(b, Wait(barrier="b", target=2)) is None
+    table.ask(table.join("c"), Wait(barrier="b", target=2))
+    assert table.last(b, Released).rank == 0
+
+
+def test_the_last_place_of_a_run_breaks_what_waits_for_another_name() -> None:
+    table = Table()
+    a = table.join("a", size=2)
+    table.ask(a, Wait(barrier="b", roster=("a", "c")))
+    table.visit(Beat(), "b")
+    fault = table.last_fault(a)
+    assert fault.code == "broken"
+    assert "missing: c (was never here)" in fault.message

@@ -190,11 +190,11 @@ def test_an_observer_does_not_count() -> None:
     assert (fault.code, fault.message) == ("forbidden", "w is an observer: it only looks")
 
 
-def test_barriers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_barriers_where_somebody_waits_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(barriers, "COORD_NAMES_MAX", 1)
     table = Table()
     a = table.join("a")
-    table.ok(a, wait("x", target=1), Released)
+    table.ask(a, wait("x", target=2))
     assert table.fault(a, wait("y", target=1)).code == "full"
 
 

@@ -19,9 +19,11 @@ from tidelab.core.coord.answer import (
     Joined,
     Raised,
     Reached,
+    Released,
     Runs,
     RunStory,
     Value,
+    Written,
 )
 from tidelab.core.coord.command import (
     Await,
@@ -159,7 +161,6 @@ def test_who_comes_back_to_a_run_that_is_forgotten_makes_no_new_one() -> None:
     assert table.fault(table.connect(), again).code == "gone"
     assert table.ok(table.connect(), List(), Runs).runs == ()
     assert not table.disk
-    table.pass_time(1)
     successor = table.ok(table.connect(), Join(run="r", agent="b"), Joined).began_ms
     assert table.fault(table.connect(), again).code == "gone"
     story = table.ok(table.connect(), Inspect(run="r"), RunStory)
@@ -175,6 +176,34 @@ def test_a_run_that_nobody_uses_is_forgotten_and_one_in_use_is_not() -> None:
     table.pass_time(24 * 3600)
     assert [line.run for line in table.ok(table.connect(), List(), Runs).runs] == ["used"]
     assert {at[0] for at in table.disk} == {"used"}
+
+
+def test_a_run_lives_as_long_as_somebody_is_in_it() -> None:
+    table = Table()
+    key = Put(key="k", value=msgspec.Raw(b"1"))
+    a = table.join("a")
+    table.ok(a, key, Written)
+    table.pass_time(12 * 3600 - 10)
+    table.leave(a)
+    table.pass_time(20)
+    a = table.join("a")
+    assert table.ok(a, Get(key="k"), Value).version == 1, "its silent agent has just gone"
+    table.ok(table.join("o", role="observer"), Subscribe(topic="t"), Events)
+    table.ask(a, Leave())
+    table.pass_time(13 * 3600)
+    assert not table.closed, "somebody looks on"
+
+
+def test_after_a_restart_those_who_were_in_a_run_find_it_again() -> None:
+    table = Table()
+    table.ok(table.join("a"), Put(key="k", value=msgspec.Raw(b"1")), Written)
+    table.pass_time(12 * 3600 - 1)
+    table.restart()
+    table.pass_time(2)
+    assert table.ok(table.join("a"), Get(key="k"), Value).version == 1
+    table.restart()
+    table.pass_time(13 * 3600)
+    assert not table.disk, "nobody has come back"
 
 
 def test_a_run_that_was_taken_back_is_forgotten_in_time_too() -> None:
@@ -241,3 +270,19 @@ def test_what_was_no_command_is_answered_behind_what_was_said_before() -> None:
     assert (server.has_effects, server.pending) == (True, 2)
     assert [m.id for _, m in server.take().messages if isinstance(m, Answer)] == [1, None]
     assert (server.has_effects, server.pending) == (False, 0)
+
+
+def test_visits_that_wait_can_be_sent_home_and_their_agents_keep_their_places() -> None:
+    table = Table()
+    assert table.visit(Wait(barrier="b", target=2), "a") is None
+    visit, b = table._peers, table.join("b")
+    assert table.ask(b, Await(signal="s")) is None
+    table.server.refuse_visits(Fault("unavailable", "the server stops"))
+    table.settle()
+    assert table.last_fault(visit).code == "unavailable"
+    assert len(table.told[b]) == 1
+    table.ask(b, Wait(barrier="b", target=2))
+    assert table.last(b, Released).rank == 1
+    answer = table.visit(Wait(barrier="b", target=2), "a")
+    assert answer is not None
+    assert isinstance(answer.ok, Released), "it was not told"

@@ -7,7 +7,7 @@ import pytest
 
 from lab.tests.core.coord.table import Table
 from tidelab.core.coord import repeats
-from tidelab.core.coord.answer import Raised, Reached
+from tidelab.core.coord.answer import Raised, Reached, Written
 from tidelab.core.coord.command import Await, Delete, Put, Raise
 
 
@@ -44,6 +44,35 @@ def test_a_name_is_for_one_request() -> None:
     )
 
 
+def test_a_name_is_for_one_value() -> None:
+    table = Table()
+    a = table.join("a")
+    put = Put(key="k", value=msgspec.Raw(b"1"), once="1")
+    table.ok(a, put, Written)
+    for _ in range(2):
+        fault = table.fault(a, Put(key="k", value=msgspec.Raw(b"2"), once="1"))
+        assert fault.code == "conflict", "it would be lost without a word"
+        again = table.ask(a, put)
+        assert again is not None
+        assert again.ok == msgspec.Raw(b'{"key":"k","version":1}')
+        table.restart()
+        a = table.join("a")
+
+
+def test_answers_of_an_older_file_are_still_known() -> None:
+    table = Table()
+    table.ok(table.join("a"), Raise(signal="s", once="1"), Raised)
+    for at, record in table.disk.items():
+        if record.kind == "answer":
+            fields = msgspec.json.decode(record.content or b"")
+            del fields["digest"]
+            table.disk[at] = record._replace(content=msgspec.json.encode(fields))
+    table.restart()
+    again = table.ask(table.join("a"), Raise(signal="s", once="1"))
+    assert again is not None
+    assert again.ok == msgspec.Raw(b'{"signal":"s","sequence":1}')
+
+
 def test_a_refusal_is_not_kept() -> None:
     table = Table()
     a = table.join("a")
@@ -51,6 +80,18 @@ def test_a_refusal_is_not_kept() -> None:
     table.ask(a, Put(key="k", value=msgspec.Raw(b"1")))
     assert table.ask(a, Delete(key="k", once="1")) is not None
     assert table.fault(a, Delete(key="k")).code == "not_found"
+
+
+def test_who_asked_longest_ago_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repeats, "COORD_AGENTS_MAX", 2)
+    table = Table()
+    a, b, c = (table.join(name) for name in "abc")
+    for peer, once in ((a, "1"), (b, "1"), (a, "2"), (c, "1")):
+        table.ok(peer, Raise(signal="s", once=once), Raised)
+    again = table.ask(a, Raise(signal="s", once="2"))
+    assert again is not None
+    assert again.ok == msgspec.Raw(b'{"signal":"s","sequence":3}')
+    assert {at[2] for at in table.disk if at[1] == "answer"} == {"a", "c"}
 
 
 def test_answers_are_bounded_in_memory_and_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,22 @@ def test_only_the_newest_are_kept_and_the_rest_is_a_gap(monkeypatch: pytest.Monk
     assert (told.gap, told.next) == ((1, 5), 7), "offsets go on after a restart"
 
 
+def test_who_only_asks_for_topics_takes_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "COORD_NAMES_MAX", 3)
+    table = Table()
+    a, b, c = (table.join(name) for name in "abc")
+    table.ok(a, Subscribe(topic="s"), Events)
+    table.ask(b, Read(topic="r", wait_s=5))
+    for name in ("x", "y", "t"):
+        table.ok(c, Read(topic=name), Events)
+    table.ok(c, event("1"), Published)
+    assert table.fault(c, Read(topic="z")).code == "full", "there is something in each of them"
+    for name, peer in (("s", a), ("r", b)):
+        table.ok(c, Publish(topic=name, data=msgspec.Raw(b"2")), Published)
+        message = table.told[peer][-1]
+        assert isinstance(message, Appended) or texts(table.last(peer, Events)) == ["2"]
+
+
 def test_topics_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(topics, "COORD_NAMES_MAX", 1)
     monkeypatch.setattr(topics, "COORD_EVENT_BYTES_MAX", 2)

@@ -66,7 +66,6 @@ class CoordinatorApp:
     def __init__(self, keeper: Keeper, gate: Gate, measure: Callable[[], list[Family]]) -> None:
         self._keeper, self._gate, self._measure = keeper, gate, measure
         self.sockets = Sockets(keeper, gate)
-        self._replies: set[Reply] = set()
         self._is_stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,8 +76,7 @@ class CoordinatorApp:
     def stop(self) -> None:
         """Answer all that wait by HTTP, and whoever comes from now on, that the server stops."""
         self._is_stopping = self.sockets.is_stopping = True
-        for reply in self._replies:
-            reply.put(self._refuse(_STOPPING))
+        self._keeper.close(_STOPPING)
 
     def _refuse(self, fault: Fault) -> bytes:
         return self._keeper.refuse(fault)
@@ -129,12 +127,10 @@ class CoordinatorApp:
         if isinstance(peer, Fault):
             await _tell(send, peer, self._refuse(peer))
             return
-        self._replies.add(reply)
         try:
             self._keeper.receive(peer, request.command)
             await reply.wait(receive)
         finally:
-            self._replies.discard(reply)
             self._keeper.disconnect(peer)
         if reply.frame is not None:
             error = _outcome.decode(reply.frame).error

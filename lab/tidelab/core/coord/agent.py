@@ -58,8 +58,8 @@ class Agent:
         self.doing, self.doing_at = "", now
         self.last: Command | None = None
         self.last_at = now
-        self.stands: set[Barrier] = set()
-        """The barriers where it waits."""
+        self.stands: dict[Barrier, None] = {}
+        """The barriers where it waits, in the order in which it came."""
 
     def note(self, command: Command, now: float) -> None:
         """Remember what the agent asked for; it is told to those who wait for it."""

@@ -11,25 +11,30 @@ from collections.abc import Callable
 
 from tidelab.core.coord.agent import GONE, Agent, Presence
 from tidelab.core.coord.answer import Fault, Replaced
+from tidelab.core.coord.clock import Clock
 from tidelab.core.coord.command import Join
 from tidelab.core.coord.desk import Desk
 from tidelab.limits import COORD_AGENTS_MAX
 
 Hook = Callable[[Agent, float], None]
+Tell = Callable[[float], None]
 
 
 class Agents:
     """All agents of one run."""
 
-    def __init__(self, desk: Desk, lost: Hook, changed: Callable[[float], None]) -> None:
+    def __init__(self, desk: Desk, lost: Hook, fewer: Tell, changed: Tell) -> None:
+        """Call `lost` for whoever loses its places, `fewer` when fewer can come than before."""
         self.size: int | None = None
         self.gone: set[str] = set()
         """Names of those who are dead or have left."""
         self.living: set[str] = set()
         """Names of those who count: present or away, and no observers."""
+        self._known: set[str] = set()
+        """Names of those who count or did: of a run of known size no others may come."""
         self._agents: dict[str, Agent] = {}
         self._desk = desk
-        self._lost, self._changed = lost, changed
+        self._lost, self._fewer, self._changed = lost, fewer, changed
 
     def get(self, name: str) -> Agent | None:
         """Find an agent."""
@@ -47,21 +52,22 @@ class Agents:
         """Count the agents that may come for the first time."""
         if self.size is None:
             return COORD_AGENTS_MAX  # there is no saying
-        return self.size - sum(not agent.is_observer for agent in self._agents.values())
+        return self.size - len(self._known)
 
     def join(self, command: Join, link: int | None, now: float) -> Agent | Fault:
         """Let an agent come, or come back; without a link it comes by HTTP."""
         is_observer = command.role == "observer"
         agent = self._agents.get(command.agent)
-        fault = self._refuse(command, counts=not is_observer and (not agent or agent.is_observer))
-        if fault:
+        if fault := self._refuse(command, counts=not is_observer):
             return fault
+        newcomers = self.newcomers()
         if command.size is not None:
             self.size = command.size
         if agent is None:
             agent = self._agents[command.agent] = Agent(command.agent, now)
-        elif link is not None or agent.link is not None:
-            self._replace(agent, link, now)
+        else:
+            self._take_over(agent, link, is_observer=is_observer, now=now)
+        blocks = agent.is_concurrent and not command.is_concurrent
         agent.is_observer, agent.is_concurrent = is_observer, command.is_concurrent
         agent.lease_s, agent.link = command.lease_s, link
         if command.doing:
@@ -69,6 +75,8 @@ class Agents:
         self._enter(agent, Presence.PRESENT, now)
         if link is None:
             self._lease(agent, now)
+        if blocks or self.newcomers() < newcomers:
+            self._fewer(now)
         return agent
 
     def visit(self, run: str, name: str, now: float) -> Agent | Fault:
@@ -113,9 +121,9 @@ class Agents:
             told = f"the run has {self.size} agents, but {command.agent} says {command.size}"
             return Fault("conflict", told)
         size = command.size or self.size
-        known = [agent for agent in self._agents.values() if not agent.is_observer] if size else []
-        if size is not None and len(known) + counts > size:
-            names = ", ".join(agent.name for agent in known[:10])
+        is_new = counts and command.agent not in self._known
+        if size is not None and len(self._known) + is_new > size:
+            names = ", ".join([name for name in self._agents if name in self._known][:10])
             return Fault("conflict", f"the run has {size} agents, and they are known: {names}")
         if command.agent not in self._agents and len(self._agents) >= COORD_AGENTS_MAX:
             return self._forget_one()
@@ -126,17 +134,18 @@ class Agents:
             if agent.presence in GONE:
                 del self._agents[name]
                 self.gone.discard(name)
+                self._known.discard(name)
                 return None
         return Fault("full", f"a run has at most {COORD_AGENTS_MAX} agents")
 
-    def _replace(self, agent: Agent, link: int | None, now: float) -> None:
-        """Take an agent's place from the connection that has it."""
+    def _take_over(self, agent: Agent, link: int | None, *, is_observer: bool, now: float) -> None:
+        """Take an agent from the connection that has it; an observer stands nowhere."""
         before, agent.link = agent.link, None
-        if before is not None and before == link:
-            return
-        if before is not None:
+        if before is not None and before != link:
             self._desk.dismiss(before, Replaced(agent.name))
-        if agent.stands:
+        if before is None or before != link:
+            agent.clock = Clock()  # it may be another process, on another machine
+        if agent.stands and (before != link or is_observer):
             self._enter(agent, Presence.AWAY, now)
             self._lost(agent, now)
 
@@ -156,8 +165,9 @@ class Agents:
         agent.presence, agent.since = presence, now
         is_gone = presence in GONE
         (self.gone.add if is_gone else self.gone.discard)(agent.name)
-        counts = not is_gone and not agent.is_observer
-        (self.living.add if counts else self.living.discard)(agent.name)
+        counts = not agent.is_observer
+        (self.living.add if counts and not is_gone else self.living.discard)(agent.name)
+        (self._known.add if counts else self._known.discard)(agent.name)
         self._changed(now)
 
 

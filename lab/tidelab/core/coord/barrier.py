@@ -1,10 +1,10 @@
 """One barrier: a row of generations, each of which ends once, and for all in the same way.
 
 The one rule: an agent's k-th wait at a name is the k-th generation, so names can be reused in
-loops. Each agent has a cursor: the generation that it has asked for, the name of that request, and
-whether it was told how it ended. A wait is for the same generation until it was told, or when the
-request is repeated under its name; else it is for the next one. Whoever comes for the first time,
-or was away for longer than outcomes are kept, is told the last outcome.
+loops. Each agent has a cursor: the generation that it has asked for, the names of those requests,
+and whether it was told how it ended. A wait is for the same generation until it was told, or when a
+request is repeated under its name; else it is for the next one. A cursor never goes back. Whoever
+comes for the first time, or was away for longer than outcomes are kept, is told the last outcome.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tidelab.core.coord.answer import Fault
 from tidelab.core.coord.command import Wait
 from tidelab.core.coord.desk import Ticket
 from tidelab.core.coord.record import Cursor, Outcome
-from tidelab.limits import COORD_GENERATIONS_KEPT
+from tidelab.limits import COORD_ANSWERS_KEPT, COORD_GENERATIONS_KEPT
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):
@@ -84,6 +84,11 @@ class Barrier:
         """Agents whose cursor has a record of its own."""
         self._at: dict[int, set[str]] = {}
 
+    def ended_ms(self) -> int:
+        """Tell when the last generation ended; 0 when none has."""
+        last = self.outcomes.get(self.decided)
+        return 0 if last is None else last.start_at_ms
+
     def generation_for(self, agent: str, command: Wait) -> int | Fault:
         """Tell which generation a wait is for."""
         if command.generation is not None:
@@ -91,7 +96,7 @@ class Barrier:
         cursor = self.cursors.get(agent)
         if cursor is None:
             return max(1, self.decided)
-        is_same = not cursor.is_told or (command.once is not None and command.once == cursor.once)
+        is_same = not cursor.is_told or command.once in _names_of(cursor)
         wanted = cursor.generation + (not is_same)
         is_kept = wanted in self.outcomes or wanted > self.decided
         return wanted if is_kept else self.decided
@@ -104,6 +109,18 @@ class Barrier:
             told = f"barrier {self.name}: generation {generation} is forgotten"
             return Fault("gone", f"{told}; the last {COORD_GENERATIONS_KEPT} are kept")
         return generation
+
+    def reach(self, agent: str, generation: int, once: str | None, *, is_told: bool) -> Cursor:
+        """Note that an agent asks for a generation, also for an old one; return its cursor."""
+        cursor = self.cursors.get(agent)
+        if cursor is None or cursor.generation < generation:
+            cursor = Cursor(generation, once, is_told)
+        elif cursor.generation == generation:
+            names = dict.fromkeys([*_names_of(cursor), *([] if once is None else [once])])
+            kept = " ".join(list(names)[-COORD_ANSWERS_KEPT:])
+            cursor = Cursor(generation, kept or None, is_told)
+        self.move(agent, cursor)
+        return cursor
 
     def move(self, agent: str, cursor: Cursor) -> None:
         """Note up to where an agent has come."""
@@ -134,3 +151,7 @@ class Barrier:
         records = [agent for agent in agents if agent in self.recorded]
         self.recorded.difference_update(records)
         return forgotten, records
+
+
+def _names_of(cursor: Cursor) -> list[str]:
+    return (cursor.once or "").split()

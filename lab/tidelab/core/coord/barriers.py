@@ -27,7 +27,7 @@ from tidelab.core.coord.command import Cancel, Wait
 from tidelab.core.coord.desk import Desk, Ticket
 from tidelab.core.coord.record import Cursor, Kind, Outcome, Record
 from tidelab.core.coord.stuck import Need, find_broken, find_deadlock
-from tidelab.limits import COORD_NAMES_MAX, COORD_NAMES_SHOWN_MAX
+from tidelab.limits import COORD_NAMES_MAX, COORD_NAMES_SHOWN_MAX, COORD_STUCK_SHOWN_MAX
 
 
 class Barriers:
@@ -56,8 +56,8 @@ class Barriers:
             return generation
         if generation <= barrier.decided:
             return self._repeat(barrier, generation, agent, command.once, now)
-        if barrier.name not in self._barriers and len(self._barriers) >= COORD_NAMES_MAX:
-            return Fault("full", f"a run has at most {COORD_NAMES_MAX} barriers")
+        if barrier.name not in self._barriers and not self._make_room():
+            return Fault("full", f"agents wait at {COORD_NAMES_MAX} barriers, and no more may be")
         self._barriers[barrier.name] = barrier
         meeting = barrier.meeting
         is_first = meeting is None
@@ -116,9 +116,11 @@ class Barriers:
         agents = (self._agents.get(name) for need in needs.values() for name in need.waiting)
         free = {agent.name for agent in agents if agent is not None and agent.is_concurrent}
         stuck = find_deadlock(needs, free)
-        story = "; ".join(self._waits_for(name, needs[name]) for name in stuck)
+        shown = [self._waits_for(name, needs[name]) for name in stuck[:COORD_STUCK_SHOWN_MAX]]
+        if (more := len(stuck) - len(shown)) > 0:
+            shown.append(f"and {more} more")
         for name in stuck:
-            self._fail(self._barriers[name], "deadlock", story, now)
+            self._fail(self._barriers[name], "deadlock", "; ".join(shown), now)
 
     def close(self) -> None:
         """Forget all: the run is deleted, and everybody was sent away."""
@@ -156,6 +158,21 @@ class Barriers:
 
     # --- inside ---
 
+    def _make_room(self) -> bool:
+        """Let one more barrier be: the one that ended longest ago is forgotten for it."""
+        if len(self._barriers) < COORD_NAMES_MAX:
+            return True
+        closed = [barrier for barrier in self._barriers.values() if barrier.meeting is None]
+        if not closed:
+            return False
+        oldest = min(closed, key=Barrier.ended_ms)
+        del self._barriers[oldest.name]
+        for generation in oldest.outcomes:
+            self._write("outcome", oldest.name, generation, None)
+        for agent in oldest.recorded:
+            self._write("cursor", f"{oldest.name} {agent}", 0, None)
+        return True
+
     def _begin(self, barrier: Barrier, meeting: Meeting, now: float) -> Meeting:
         barrier.meeting = meeting
         self._open[barrier.name] = barrier
@@ -175,8 +192,8 @@ class Barriers:
         now: float,
     ) -> None:
         tickets = meeting.arrived.setdefault(agent.name, [])
-        agent.stands.add(barrier)
-        barrier.move(agent.name, Cursor(barrier.decided + 1, command.once, False))
+        agent.stands[barrier] = None
+        barrier.reach(agent.name, barrier.decided + 1, command.once, is_told=False)
         tickets.append(ticket)
         drop = functools.partial(tickets.remove, ticket)
         ticket.step_back = functools.partial(self._step_back, barrier, meeting, agent)
@@ -189,7 +206,7 @@ class Barriers:
     def _step_back(self, barrier: Barrier, meeting: Meeting, agent: Agent) -> None:
         if not meeting.arrived[agent.name]:
             del meeting.arrived[agent.name]
-            agent.stands.discard(barrier)
+            agent.stands.pop(barrier, None)
             if not meeting.arrived:
                 self._close(barrier, meeting)
 
@@ -215,7 +232,7 @@ class Barriers:
         assert meeting is not None, "only open meetings fail"
         roll = self._roll(barrier, meeting, now)
         told = f"barrier {barrier.name}, generation {roll.generation}: {why}; {_words_of(roll)}"
-        self._end(barrier, meeting, 0, Fault(code, told, roll), now)
+        self._end(barrier, meeting, round(now * 1000), Fault(code, told, roll), now)
 
     def _end(
         self, barrier: Barrier, meeting: Meeting, start_at_ms: int, fault: Fault | None, now: float
@@ -237,7 +254,7 @@ class Barriers:
         for rank, (name, tickets) in enumerate(arrived.items()):
             who = self._agents.get(name)
             assert who is not None, "who waits is known"
-            who.stands.discard(barrier)
+            who.stands.pop(barrier, None)
             if tickets:
                 answer = fault or _released(barrier.name, outcome, who, rank, now)
                 for ticket in tickets:
@@ -256,9 +273,8 @@ class Barriers:
         """Tell an outcome to somebody who comes late, or asks again."""
         outcome = barrier.outcomes[generation]
         before = barrier.cursors.get(agent.name)
-        cursor = Cursor(generation, once, True)
+        cursor = barrier.reach(agent.name, generation, once, is_told=True)
         if cursor != before:
-            barrier.move(agent.name, cursor)
             barrier.recorded.add(agent.name)
             name = f"{barrier.name} {agent.name}"
             self._write("cursor", name, 0, msgspec.json.encode(cursor))
@@ -276,11 +292,13 @@ class Barriers:
         meeting = self._barriers[name].meeting
         assert meeting is not None, "open barriers have meetings"
         lacking = meeting.terms.needed - len(meeting.arrived)
-        if meeting.terms.roster is not None:
-            able = meeting.terms.roster.difference(meeting.arrived, self._agents.gone)
-            return Need(lacking, able, 0, meeting.arrived.keys())
         newcomers = self._agents.newcomers()
-        able = frozenset(self._agents.living.difference(meeting.arrived))
+        if meeting.terms.roster is None:
+            able = frozenset(self._agents.living.difference(meeting.arrived))
+        else:
+            missing = meeting.terms.roster.difference(meeting.arrived, self._agents.gone)
+            able = missing & self._agents.living
+            newcomers = min(newcomers, len(missing - able))
         return Need(lacking, able, newcomers, meeting.arrived.keys())
 
     def _waits_for(self, name: str, need: Need) -> str:

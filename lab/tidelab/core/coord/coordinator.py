@@ -37,6 +37,7 @@ from tidelab.core.coord.news import News
 from tidelab.core.coord.record import KINDS, Forget, Record
 from tidelab.core.coord.run import CHANGING, MAKING, Run
 from tidelab.limits import (
+    COORD_LEASE_S,
     COORD_REQUESTS_OPEN_MAX,
     COORD_RUN_KEEP_S,
     COORD_RUNS_MAX,
@@ -72,6 +73,8 @@ class Coordinator:
         self._desk = Desk()
         self._runs: dict[str, Run] = {}
         self._peers: dict[int, _Peer] = {}
+        self._began_ms = 0
+        """When the newest run began."""
         self._news = News(self._desk, self._list, 0.0)
 
     # --- time and effects ---
@@ -110,7 +113,8 @@ class Coordinator:
                 run = self._make(record.run, now)
             run.restore(record)
         for run in self._runs.values():
-            self._keep(run)
+            # Silent agents use a run by being there, and nothing notes that: they may come back.
+            self._keep(run, now + COORD_LEASE_S)
 
     # --- connections ---
 
@@ -151,10 +155,17 @@ class Coordinator:
         agent = gone.agent
         if agent is None or run.agents.get(agent.name) is not agent:
             return
+        run.use(now)
         if gone.is_visit:
             run.agents.end_visit(agent, now)
         elif agent.link == peer:
             run.agents.unlink(agent, now)
+
+    def refuse_visits(self, fault: Fault) -> None:
+        """Answer all HTTP requests that wait; agents keep their places until they ask again."""
+        for peer in self._peers.values():
+            if peer.is_visit:
+                self._desk.refuse(peer.id, fault)
 
     # --- commands ---
 
@@ -225,7 +236,6 @@ class Coordinator:
             peer.run, peer.agent = run.name, agent
         if run.agents.size != size:
             run.note()
-            run.barriers.judge(now)
         return Joined(run.name, agent.name, round(now * 1000), agent.lease_s, run.began_ms)
 
     def _miss(self, command: Join) -> Fault | None:
@@ -266,12 +276,14 @@ class Coordinator:
             if len(self._runs) >= COORD_RUNS_MAX:
                 return Fault("full", f"a server has at most {COORD_RUNS_MAX} runs: drop some")
             run = self._make(name, now)
-            self._keep(run)
+            self._keep(run, now)
         run.use(now)
         return run
 
     def _make(self, name: str, now: float) -> Run:
         run = self._runs[name] = Run(name, self._desk, now, self._news.note)
+        # No two begin at one moment: an agent that comes back names the one that it was in.
+        run.began_ms = self._began_ms = max(run.began_ms, self._began_ms + 1)
         self._news.note(now)
         return run
 
@@ -279,17 +291,17 @@ class Coordinator:
         lines = tuple(run.line() for run in self._runs.values())
         return Runs(lines, self._news.version, round(now * 1000))
 
-    def _keep(self, run: Run) -> None:
+    def _keep(self, run: Run, at_least: float) -> None:
         ring = functools.partial(self._expire, run)
-        self._desk.alarms.set(run.used + self._run_keep_s, ring)
+        self._desk.alarms.set(max(run.used + self._run_keep_s, at_least), ring)
 
     def _expire(self, run: Run, now: float) -> None:
         if self._runs.get(run.name) is not run:
             return  # it was deleted meanwhile
-        if run.agents.count(Presence.PRESENT):
+        if any(agent.presence is Presence.PRESENT for agent in run.agents.all()):
             run.use(now)
         if now < run.used + self._run_keep_s:
-            self._keep(run)
+            self._keep(run, now)
         else:
             self._drop(run, now)
 

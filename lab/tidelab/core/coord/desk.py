@@ -45,12 +45,13 @@ class Desk:
         self.alarms = Alarms()
         self.ended: Counter[str] = Counter()
         """How many meetings have ended, and how: released, or the code of their fault."""
-        self._tickets: dict[int, set[Ticket]] = {}
+        self._tickets: dict[int, dict[Ticket, None]] = {}
+        """Requests that wait, of each connection, in the order in which they came."""
         self._effects = Effects([], [], [])
 
     def open(self, peer: int) -> None:
         """Begin to talk to a connection."""
-        self._tickets[peer] = set()
+        self._tickets[peer] = {}
 
     def close(self, peer: int) -> None:
         """Say nothing more to a connection, and drop what it waits for."""
@@ -73,7 +74,7 @@ class Desk:
     ) -> None:
         """Keep a request waiting: `drop` forgets it, `ring` is called when it took too long."""
         ticket.drop = drop
-        self._tickets[ticket.peer].add(ticket)
+        self._tickets[ticket.peer][ticket] = None
         if at is not None and ring is not None:
             ticket.alarm = self.alarms.set(at, ring)
 
@@ -84,7 +85,7 @@ class Desk:
         ticket.drop = ticket.step_back = None  # they know the ticket: a circle, gone only by chance
         tickets = self._tickets.get(ticket.peer)
         if tickets is not None:
-            tickets.discard(ticket)
+            tickets.pop(ticket, None)
             self._effects.messages.append((ticket.peer, answer_of(ticket.id, result)))
 
     def abandon(self, peer: int, id: int | str) -> None:

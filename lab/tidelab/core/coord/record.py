@@ -63,10 +63,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
     generation: int
     start_at_ms: int
+    """When all start; of a fault, when it was."""
     arrived: tuple[str, ...]
     """In the order of their ranks."""
     onces: tuple[str | None, ...]
-    """Of those who arrived, the name under which each may ask again."""
+    """Of those who arrived, the names under which each may ask again, as in its cursor."""
     untold: tuple[str, ...]
     """Those who arrived, and had no open request when it ended."""
     fault: Fault | None = None
@@ -77,6 +78,7 @@ class Cursor(msgspec.Struct, frozen=True, gc=False):
 
     generation: int
     once: str | None
+    """Names of its requests, with spaces between: it may have asked more than once."""
     is_told: bool
 
 
@@ -99,3 +101,5 @@ class AnswerContent(msgspec.Struct, frozen=True):
     once: str
     command: str
     answer: msgspec.Raw
+    digest: str = ""
+    """Of all that was asked for; none in a file that is older than this field."""

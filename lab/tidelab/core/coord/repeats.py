@@ -6,9 +6,11 @@ Refusals are not kept: nothing happened, so trying again does no harm.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 
 import msgspec
+from msgspec.structs import replace
 
 from tidelab.core.coord.answer import Body, Fault
 from tidelab.core.coord.command import Once
@@ -29,7 +31,7 @@ class Repeats:
         """Return the answer to an earlier request of this name."""
         for answer in self._answers.get(agent, ()):
             if answer.once == command.once:
-                if answer.command == str(command):
+                if answer.command == str(command) and answer.digest in ("", _digest_of(command)):
                     return answer.answer
                 told = f"once={command.once} was given to another request: {answer.command}"
                 return Fault("conflict", told)
@@ -39,7 +41,8 @@ class Repeats:
         """Keep the answer to a request that has a name."""
         if command.once is None:
             return
-        content = AnswerContent(command.once, str(command), msgspec.Raw(msgspec.json.encode(body)))
+        answer = msgspec.Raw(msgspec.json.encode(body))
+        content = AnswerContent(command.once, str(command), answer, _digest_of(command))
         number = self._counts.get(agent, 0) + 1
         self._add(agent, number, content)
         self._write(agent, number, msgspec.json.encode(content))
@@ -52,12 +55,14 @@ class Repeats:
         """Take back a record; those of one agent come in order."""
         agent = "" if record.name == _NOBODY else record.name
         content = msgspec.json.decode(record.content or b"", type=AnswerContent)
-        answer = msgspec.Raw(bytes(content.answer))
-        self._add(agent, record.number, AnswerContent(content.once, content.command, answer))
+        # A copy: what was decoded would keep the whole record alive.
+        content = replace(content, answer=msgspec.Raw(bytes(content.answer)))
+        self._add(agent, record.number, content)
 
     def _add(self, agent: str, number: int, content: AnswerContent) -> None:
-        answers = self._answers.setdefault(agent, deque(maxlen=COORD_ANSWERS_KEPT))
+        answers = self._answers.pop(agent, None) or deque(maxlen=COORD_ANSWERS_KEPT)
         answers.append(content)
+        self._answers[agent] = answers  # behind all others: the first is who asked longest ago
         self._counts[agent] = number
 
     def _forget(self, agent: str) -> None:
@@ -67,6 +72,11 @@ class Repeats:
 
     def _write(self, agent: str, number: int, content: bytes | None) -> None:
         self._desk.write(Record(self._run, "answer", agent or _NOBODY, number, content))
+
+
+def _digest_of(command: Once) -> str:
+    text = msgspec.json.encode(replace(command, id=None))
+    return hashlib.blake2b(text, digest_size=8).hexdigest()
 
 
 _NOBODY = "*"  # requests without an agent; no agent can be called so

@@ -66,7 +66,7 @@ class Run:
         self._desk = desk
         self.news = News(desk, self.story, now)
         self._changed = changed
-        self.agents = Agents(desk, self._lose, self._note)
+        self.agents = Agents(desk, self._lose, self._judge, self._note)
         self.barriers = Barriers(name, desk, self.agents, self._note)
         self._signals = Signals(name, desk)
         self._topics = Topics(name, desk)
@@ -237,6 +237,9 @@ class Run:
 
     def _lose(self, agent: Agent, now: float) -> None:
         self.barriers.withdraw(agent, now)
+
+    def _judge(self, now: float) -> None:
+        self.barriers.judge(now)
 
 
 def _beat(agent: Agent, command: Beat, now: float) -> Time:

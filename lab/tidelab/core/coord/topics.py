@@ -124,10 +124,18 @@ class Topics:
     def _topic(self, name: str) -> Topic | Fault:
         topic = self.topics.get(name)
         if topic is None:
-            if len(self.topics) >= COORD_NAMES_MAX:
+            if len(self.topics) >= COORD_NAMES_MAX and not self._forget_one():
                 return Fault("full", f"a run has at most {COORD_NAMES_MAX} topics")
             topic = self.topics[name] = Topic()
         return topic
+
+    def _forget_one(self) -> bool:
+        """Forget a topic that was only asked for: nothing is in it, and nobody waits for it."""
+        for name, topic in self.topics.items():
+            if not (topic.last or topic.peers or topic.readers):
+                del self.topics[name]
+                return True
+        return False
 
     def _since(self, topic: Topic, name: str, offset: int) -> Events:
         oldest = topic.last + 1 - len(topic.events)
