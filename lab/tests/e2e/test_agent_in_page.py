@@ -52,15 +52,15 @@ def test_a_page_meets_an_agent_in_python_over_a_kill_of_the_coordinator(
     page: Page, tmp_path: Path
 ) -> None:
     options = ("--store", "c.db", "--allow-origin", page.url)
-    tokens = {"TIDELAB_AGENT_TOKENS": TOKEN}
-    with serving(tmp_path, *options, **tokens) as (url, process):
+    with serving(tmp_path, *options, TIDELAB_AGENT_TOKENS=TOKEN) as (url, process):
         assert page.evaluate(JOIN, [base_of(url), TOKEN]) == "joined"
         with BlockingAgent(base_of(url), run="r", name="python", token=TOKEN) as python:
             python.publish("log", "before the kill")
             assert page.evaluate(FOLLOW)["events"][0]["data"] == "before the kill"
             process.kill()
             process.wait()
-            with serving(tmp_path, *options, port=urlsplit(url).port or 0, **tokens):
+            port = urlsplit(url).port or 0
+            with serving(tmp_path, *options, port=port, TIDELAB_AGENT_TOKENS=TOKEN):
                 python.publish("log", "after the kill")
                 assert python.meet("loaded", target=2, timeout_s=60).arrived == 2
                 assert page.evaluate(MEET) == {
