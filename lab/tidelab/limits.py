@@ -77,6 +77,7 @@ COORD_FRAME_BYTES_MAX = 2 * 1024 * 1024  # from outside: one value, escaped, wit
 COORD_DEPTH_MAX = 64  # of nested JSON: a value is passed on, and somebody has to read it
 COORD_OUTBOX_BYTES_MAX = 8 * 1024 * 1024  # unsent to one agent; whoever is further behind is cut
 COORD_REQUESTS_OPEN_MAX = 256  # waiting for an answer on one connection
+COORD_TURN_MESSAGES = 16  # of one agent, until it is the others' turn: what agents say at once
 COORD_SUBSCRIPTIONS_MAX = 1_000  # topics and keys that one connection follows
 COORD_CONNECTIONS_MAX = 12_000  # sockets: below the usual limit of descriptors, see the how-to
 

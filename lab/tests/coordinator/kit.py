@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import signal
+import socket as sockets
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -148,6 +149,28 @@ class Agent:
 
     async def close(self) -> None:
         await self.socket.close()
+
+
+async def connect_slowly(url: str, receive_bytes: int = 4096) -> sockets.socket:
+    """Open a WebSocket by hand: it neither reads nor answers pings by itself."""
+    loop = asyncio.get_running_loop()
+    raw = sockets.socket()
+    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, receive_bytes)
+    raw.setblocking(False)
+    await loop.sock_connect(raw, ("127.0.0.1", int(url.rpartition(":")[2])))
+    head = "GET /v2/connect HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+    head += "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    head += "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    await loop.sock_sendall(raw, head.encode())
+    assert (await loop.sock_recv(raw, 4096)).startswith(b"HTTP/1.1 101")
+    return raw
+
+
+def masked(frame: Json) -> bytes:
+    """Write a short command as the frame of a client, under a mask that changes nothing."""
+    payload = json.dumps(frame).encode()
+    assert len(payload) < 126
+    return bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload
 
 
 async def http(
