@@ -151,13 +151,19 @@ class Agent:
         await self.socket.close()
 
 
-async def connect_slowly(url: str, receive_bytes: int = 4096) -> sockets.socket:
-    """Open a WebSocket by hand: it neither reads nor answers pings by itself."""
-    loop = asyncio.get_running_loop()
+async def connect_raw(url: str, receive_bytes: int) -> sockets.socket:
+    """Open a socket on which nothing is read but by hand."""
     raw = sockets.socket()
     raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, receive_bytes)
     raw.setblocking(False)
-    await loop.sock_connect(raw, ("127.0.0.1", int(url.rpartition(":")[2])))
+    address = ("127.0.0.1", int(url.rpartition(":")[2]))
+    await asyncio.get_running_loop().sock_connect(raw, address)
+    return raw
+
+
+async def connect_slowly(url: str, receive_bytes: int = 4096) -> sockets.socket:
+    """Open a WebSocket by hand: it neither reads nor answers pings by itself."""
+    raw, loop = await connect_raw(url, receive_bytes), asyncio.get_running_loop()
     head = "GET /v2/connect HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
     head += "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     head += "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"

@@ -6,12 +6,22 @@ answered all the while.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 import pytest
 
 from engine.tests.integration.loop import on_loop
-from lab.tests.coordinator.kit import Agent, connect_slowly, masked, running
+from lab.tests.coordinator.kit import (
+    DEADLINE_S,
+    Agent,
+    connect_raw,
+    connect_slowly,
+    http,
+    masked,
+    running,
+)
+from tidelab.coordinator import listener
 
 
 @pytest.mark.parametrize(
@@ -38,3 +48,21 @@ async def test_an_agent_that_never_rests_delays_nobody(flood: bytes, answer: byt
         assert told.count(answer) < 200, "the other one was answered first"
         noisy.close()
         await other.close()
+
+
+@on_loop
+async def test_a_client_that_asks_on_and_reads_nothing_is_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listener, "ANSWER_S", 0.2)
+    async with running() as url:
+        value = b'"' + b"x" * 1_000_000 + b'"'
+        await http(url, "PUT", "/v2/runs/r/keys/k", value)
+        noisy, loop = await connect_raw(url, 4096), asyncio.get_running_loop()
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(DEADLINE_S):
+                while True:  # it ends when the server has cut it
+                    await loop.sock_sendall(
+                        noisy, b"GET /v2/runs/r/keys/k HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                    )
+        noisy.close()

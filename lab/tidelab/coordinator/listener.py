@@ -110,11 +110,12 @@ class Listener(uvicorn.Server):
             if not hasattr(connection, "cycle"):
                 continue  # a WebSocket: it has no requests
             cycle = connection.cycle
-            if cycle is not None and not cycle.response_complete:
+            # Also while it is answered: whoever asks on and does not read would be for ever.
+            is_unread = connection.transport.get_write_buffer_size() > 0
+            if cycle is not None and not cycle.response_complete and not is_unread:
                 continue
             before, since = self._quiet.get(connection, (None, now))
             quiet[connection] = (cycle, since if before is cycle else now)
-            is_unread = connection.transport.get_write_buffer_size() > 0
             if now >= quiet[connection][1] + (ANSWER_S if is_unread else REQUEST_S):
                 connection.transport.abort()
         self._quiet = quiet
