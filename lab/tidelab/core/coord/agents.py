@@ -43,6 +43,13 @@ class Agents:
         """Count the agents of one state, without observers."""
         return sum(a.presence is presence and not a.is_observer for a in self._agents.values())
 
+    def is_idle(self, name: str) -> bool:
+        """Tell whether an agent may come to a barrier without leaving another."""
+        agent = self._agents.get(name)
+        return agent is None or (
+            agent.presence not in GONE and (agent.is_concurrent or not agent.stands)
+        )
+
     def newcomers(self) -> int:
         """Count the agents that may come for the first time."""
         if self.size is None:

@@ -6,6 +6,7 @@ The one rule: a meeting ends in one place (`_end`), which moves every cursor and
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 
 import msgspec
@@ -60,18 +61,16 @@ class Barriers:
             return Fault("full", f"a run has at most {COORD_NAMES_MAX} barriers")
         self._barriers[barrier.name] = barrier
         meeting = barrier.meeting
-        is_first = meeting is None
         if meeting is None:
             meeting = self._begin(barrier, Meeting(terms, command, now), now)
         elif meeting.terms != terms:
             told = f"barrier {barrier.name}: {agent.name} waits for {terms}"
             return Fault("conflict", f"{told}, but others wait for {meeting.terms}")
         self._arrive(barrier, meeting, agent, command, ticket, now)
-        arrived = len(meeting.arrived)
-        if arrived == terms.full:
+        if len(meeting.arrived) == terms.full:
             self._release(barrier, meeting, now)
-        elif is_first or arrived >= terms.needed or len(self._open) > 1:
-            self.judge(now)  # else it only brings nearer what could be reached before
+        elif not self._will_fill(meeting):
+            self.judge(now)  # else whoever came will go on, and nobody is stuck who was not before
         return None
 
     def cancel(self, command: Cancel, by: str, now: float) -> Body | Fault:
@@ -102,13 +101,15 @@ class Barriers:
         """End all meetings that can never be full."""
         if self._agents.size is None and not self._rosters:
             return  # anybody might come
-        needs = {name: self._need(name) for name in self._open}
+        newcomers = self._agents.newcomers()
+        needs = {name: self._need(name, newcomers) for name in self._open}
         for name in find_broken(needs):
             self._fail(self._barriers[name], "broken", "too few can ever come", now)
             del needs[name]
         for name, need in list(needs.items()):
             meeting = self._barriers[name].meeting
-            if need.lacking <= 0 and not need.able and not need.newcomers and meeting is not None:
+            is_all = need.able <= need.waiting and not need.newcomers
+            if need.lacking <= 0 and is_all and meeting is not None:
                 self._release(self._barriers[name], meeting, now)
                 del needs[name]
         if len(needs) < 2:
@@ -271,21 +272,29 @@ class Barriers:
     def _write(self, kind: Kind, name: str, number: int, content: bytes | None) -> None:
         self._desk.write(Record(self._run, kind, name, number, content))
 
-    def _need(self, name: str) -> Need:
+    def _will_fill(self, meeting: Meeting) -> bool:
+        """Tell whether a meeting lacks agents, and those who wait nowhere are enough."""
+        lacking, roster = meeting.terms.needed - len(meeting.arrived), meeting.terms.roster
+        if lacking <= 0:
+            return False
+        if roster is None:
+            lacking -= self._agents.newcomers()
+        names = self._agents.living if roster is None else roster
+        idle = (n for n in names if n not in meeting.arrived and self._agents.is_idle(n))
+        return lacking <= 0 or next(itertools.islice(idle, lacking - 1, None), None) is not None
+
+    def _need(self, name: str, newcomers: int) -> Need:
         """Tell what a meeting waits for."""
         meeting = self._barriers[name].meeting
         assert meeting is not None, "open barriers have meetings"
-        lacking = meeting.terms.needed - len(meeting.arrived)
-        if meeting.terms.roster is not None:
-            able = meeting.terms.roster.difference(meeting.arrived, self._agents.gone)
-            return Need(lacking, able, 0, meeting.arrived.keys())
-        newcomers = self._agents.newcomers()
-        able = frozenset(self._agents.living.difference(meeting.arrived))
-        return Need(lacking, able, newcomers, meeting.arrived.keys())
+        lacking, roster = meeting.terms.needed - len(meeting.arrived), meeting.terms.roster
+        if roster is not None:
+            return Need(lacking, roster - self._agents.gone, 0, meeting.arrived.keys())
+        return Need(lacking, self._agents.living, newcomers, meeting.arrived.keys())
 
     def _waits_for(self, name: str, need: Need) -> str:
         waiting = ", ".join(sorted(need.waiting)[:10])
-        able = ", ".join(sorted(need.able)[:10])
+        able = ", ".join(sorted(need.able - need.waiting)[:10])
         return f"at {name} {waiting} wait for {able}"
 
     def _line(self, barrier: Barrier, now: float) -> BarrierLine:
