@@ -63,6 +63,10 @@ class Process:
         return cls(process, url)
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
 

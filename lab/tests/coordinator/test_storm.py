@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
+from contextlib import AsyncExitStack
 
 import pytest
 
+import tidelab.agent
 from engine.tests.integration.loop import on_loop
 from lab.tests.coordinator.kit import (
     DEADLINE_S,
@@ -19,9 +22,11 @@ from lab.tests.coordinator.kit import (
     connect_slowly,
     http,
     masked,
+    process,
     running,
 )
 from tidelab.coordinator import listener
+from tidelab.core.coord.testsync.limits import REQUEST_S
 
 
 @pytest.mark.parametrize(
@@ -66,3 +71,26 @@ async def test_a_client_that_asks_on_and_reads_nothing_is_cut(
                         noisy, b"GET /v2/runs/r/keys/k HTTP/1.1\r\nHost: localhost\r\n\r\n"
                     )
         noisy.close()
+
+
+def test_without_descriptors_new_ones_are_turned_away_and_nobody_else_notices() -> None:
+    async def scene() -> None:
+        async with process() as server, AsyncExitStack() as opened:
+            a, b = await Agent.join(server.url, "a"), await Agent.join(server.url, "b")
+            _, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (40, hard))
+            crowd = [opened.enter_context(await connect_raw(server.url, 4096)) for _ in range(60)]
+            loop = asyncio.get_running_loop()
+            async with asyncio.timeout(REQUEST_S / 2):  # before those who say nothing are cut
+                with contextlib.suppress(ConnectionResetError):
+                    assert await loop.sock_recv(crowd[-1], 1) == b""
+            waiting = await a.send("wait", barrier="b", target=2)
+            assert (await b.ok("wait", barrier="b", target=2))["arrived"] == 2
+            assert (await a.answer(waiting))["ok"]["rank"] == 0
+            for each in crowd:
+                each.close()
+            async with tidelab.agent.Agent(server.url, run="r", name="new") as new:
+                assert await new.raise_signal("s") == 1
+            assert await server.end() == 0
+
+    asyncio.run(scene())

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from pathlib import Path
@@ -126,12 +128,43 @@ class Listener(uvicorn.Server):
         yield
 
 
+class _Door(socket.socket):
+    """A listening socket that turns away whoever comes while no descriptor is left.
+
+    That is what uvloop does. asyncio's own loop would try again and again, and say so each time.
+    """
+
+    def __init__(self, *kind: int) -> None:
+        super().__init__(*kind)
+        self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Take the next connection."""
+        while True:
+            try:
+                return super().accept()
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise
+            os.close(self._spare)
+            try:
+                super().accept()[0].close()
+            finally:
+                self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    def close(self) -> None:
+        """Listen no longer."""
+        if self.fileno() >= 0:
+            os.close(self._spare)
+        super().close()
+
+
 def bind(host: str, port: int) -> socket.socket:
     """Listen on a port; raises ConfigurationError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio switches Nagle's algorithm off only where the protocol is named: without it a small
     # frame would wait for the acknowledgement of the one before.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = _Door(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
