@@ -44,6 +44,8 @@ from tidelab.core.coord.command import (
     Watch,
 )
 from tidelab.core.coord.coordinator import Coordinator, Rights
+from tidelab.core.coord.record import Record
+from tidelab.errors import StorageError
 
 
 def code(answer: Answer | None) -> str | None:
@@ -241,3 +243,18 @@ def test_what_was_no_command_is_answered_behind_what_was_said_before() -> None:
     assert (server.has_effects, server.pending) == (True, 2)
     assert [m.id for _, m in server.take().messages if isinstance(m, Answer)] == [1, None]
     assert (server.has_effects, server.pending) == (False, 0)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Record("r", "key", "k", 0, b"nonsense"),
+        Record("r", "outcome", "b", 1, b"{}"),
+        Record("r", "strange", "s", 1, b"{}"),  # type: ignore[arg-type]
+        Record("r", "cursor", "b a", 0, b"\xff"),
+    ],
+    ids=["no json", "half a record", "no kind", "no text"],
+)
+def test_what_was_kept_and_cannot_be_read_is_told(record: Record) -> None:
+    with pytest.raises(StorageError, match="what was kept cannot be read: "):
+        Coordinator().restore([record], 1.0)
