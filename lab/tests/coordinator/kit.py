@@ -62,6 +62,10 @@ class Process:
         assert url, "it ended before it listened"
         return cls(process, url)
 
+    async def again(self, storage: str) -> None:
+        """Start another at the same address, in place of one that has ended."""
+        self._process = (await self.start(storage, self.port))._process
+
     @property
     def pid(self) -> int:
         return self._process.pid
