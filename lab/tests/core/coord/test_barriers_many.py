@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from lab.tests.core.coord.table import Table
-from tidelab.core.coord import barriers
+from tidelab.core.coord import agents, barriers
 from tidelab.core.coord.answer import Released
 from tidelab.core.coord.barrier import Meeting
 from tidelab.core.coord.barriers import Barriers
@@ -32,6 +32,25 @@ def test_pairs_that_meet_beside_each_other_are_not_searched_for_deadlocks(
             table.ask(peers[n], Wait(barrier=f"pair-{n // 2}", target=2))
     for n, peer in enumerate(peers):
         assert table.last(peer, Released).rank == n % 2
+
+
+def test_agents_that_come_late_for_ever_are_forgotten_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (agents, barriers):
+        monkeypatch.setattr(module, "COORD_AGENTS_MAX", 3)
+    table = Table()
+    first = table.join("first")
+    table.ask(first, Wait(barrier="b", target=1))
+    for n in range(20):
+        late = table.join(f"late{n}")
+        assert table.ok(late, Wait(barrier="b", target=1), Released).generation == 1
+        table.ask(late, Leave())
+    kept = {record.name for record in table.disk.values() if record.kind == "cursor"}
+    assert len(kept) == 3
+    assert "b late19" in kept
+    table.restart()
+    assert table.ok(table.join("late19"), Wait(barrier="b", target=1), Released).generation == 2
 
 
 def test_random_runs_end_as_if_every_arrival_were_searched(

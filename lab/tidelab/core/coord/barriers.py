@@ -28,7 +28,7 @@ from tidelab.core.coord.command import Cancel, Wait
 from tidelab.core.coord.desk import Desk, Ticket
 from tidelab.core.coord.record import Cursor, Kind, Outcome, Record
 from tidelab.core.coord.stuck import Need, find_broken, find_deadlock
-from tidelab.limits import COORD_NAMES_MAX, COORD_NAMES_SHOWN_MAX
+from tidelab.limits import COORD_AGENTS_MAX, COORD_NAMES_MAX, COORD_NAMES_SHOWN_MAX
 
 
 class Barriers:
@@ -234,7 +234,7 @@ class Barriers:
             self._write("outcome", barrier.name, forgotten, None)
         for agent in [*agents, *barrier.recorded.intersection(arrived)]:
             barrier.recorded.discard(agent)
-            self._write("cursor", f"{barrier.name} {agent}", 0, None)
+            self._write_cursor(barrier, agent, None)
         for rank, (name, tickets) in enumerate(arrived.items()):
             who = self._agents.get(name)
             assert who is not None, "who waits is known"
@@ -261,13 +261,21 @@ class Barriers:
         if cursor != before:
             barrier.move(agent.name, cursor)
             barrier.recorded.add(agent.name)
-            name = f"{barrier.name} {agent.name}"
-            self._write("cursor", name, 0, msgspec.json.encode(cursor))
+            self._write_cursor(barrier, agent.name, cursor)
+            if len(barrier.recorded) > COORD_AGENTS_MAX:
+                # As many agents are known to the run, so one of these is not.
+                gone = next(name for name in barrier.recorded if self._agents.get(name) is None)
+                barrier.forget(gone)
+                self._write_cursor(barrier, gone, None)
         if outcome.fault is not None:
             return outcome.fault
         is_one = agent.name in outcome.arrived
         rank = outcome.arrived.index(agent.name) if is_one else None
         return _released(barrier.name, outcome, agent, rank, now)
+
+    def _write_cursor(self, barrier: Barrier, agent: str, cursor: Cursor | None) -> None:
+        content = None if cursor is None else msgspec.json.encode(cursor)
+        self._write("cursor", f"{barrier.name} {agent}", 0, content)
 
     def _write(self, kind: Kind, name: str, number: int, content: bytes | None) -> None:
         self._desk.write(Record(self._run, kind, name, number, content))
