@@ -93,7 +93,6 @@ COORD_PONG_S = 10.0  # the same for our own client: until a coordinator is taken
 COORD_CLOSE_S = 1.0  # for the other end to answer a close frame before the socket is cut
 COORD_TOKEN_CHARS_MIN = 16  # of a secret: 64 bits, if it was made by chance
 COORD_REQUEST_S = 10.0  # for the body of a request to arrive
-COORD_AGAIN_S = 1.0  # until a coordinator that has gone is looked for again
 COORD_RUNS_SHOWN_MAX = 10  # that were used last: a screen has no room for more
 COORD_NEWS_S = 0.2  # between two tellings of a run: eyes are no faster, and 5 000 agents take 10 ms
 COORD_SWEEP_S = 0.1  # between two looks for connections that are silent for too long
