@@ -296,6 +296,5 @@ def _headers_of(token: str | None) -> dict[str, str]:
     if token is None:
         return {}
     if not _TOKEN.fullmatch(token):
-        told = "the token is empty, or has a line end, a blank or other characters that none has"
-        raise ValueError(told)
+        raise ValueError("the token is empty, or has a line end, a blank or what is not ASCII")
     return {"Authorization": f"Bearer {token}"}

@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import IO, Any, NamedTuple, TypeAlias, cast
 
 import uvicorn
 
@@ -128,6 +128,10 @@ class Listener(uvicorn.Server):
         yield
 
 
+def _spare() -> IO[bytes]:
+    return Path(os.devnull).open("rb")
+
+
 class _Door(socket.socket):
     """A listening socket that turns away whoever comes while no descriptor is left.
 
@@ -136,7 +140,7 @@ class _Door(socket.socket):
 
     def __init__(self, *kind: int) -> None:
         super().__init__(*kind)
-        self._spare = os.open(os.devnull, os.O_RDONLY)
+        self._spare = _spare()
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Take the next connection."""
@@ -146,16 +150,15 @@ class _Door(socket.socket):
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE):
                     raise
-            os.close(self._spare)
+            self._spare.close()
             try:
                 super().accept()[0].close()
             finally:
-                self._spare = os.open(os.devnull, os.O_RDONLY)
+                self._spare = _spare()
 
     def close(self) -> None:
         """Listen no longer."""
-        if self.fileno() >= 0:
-            os.close(self._spare)
+        self._spare.close()
         super().close()
 
 

@@ -61,16 +61,20 @@ class Barriers:
             return Fault("full", f"a run has at most {COORD_NAMES_MAX} barriers")
         self._barriers[barrier.name] = barrier
         meeting = barrier.meeting
+        is_first = meeting is None
         if meeting is None:
             meeting = self._begin(barrier, Meeting(terms, command, now), now)
         elif meeting.terms != terms:
             told = f"barrier {barrier.name}: {agent.name} waits for {terms}"
             return Fault("conflict", f"{told}, but others wait for {meeting.terms}")
         self._arrive(barrier, meeting, agent, command, ticket, now)
-        if len(meeting.arrived) == terms.full:
+        arrived = len(meeting.arrived)
+        # Else it only brings nearer what could be reached before.
+        is_news = is_first or arrived >= terms.needed or len(self._open) > 1
+        if arrived == terms.full:
             self._release(barrier, meeting, now)
-        elif not self._will_fill(meeting):
-            self.judge(now)  # else whoever came will go on, and nobody is stuck who was not before
+        elif is_news and not self._will_fill(meeting):
+            self.judge(now)  # else whoever came will go on, and stops nobody
         return None
 
     def cancel(self, command: Cancel, by: str, now: float) -> Body | Fault:
