@@ -77,6 +77,7 @@ COORD_FRAME_BYTES_MAX = 2 * 1024 * 1024  # from outside: one value, escaped, wit
 COORD_DEPTH_MAX = 64  # of nested JSON: a value is passed on, and somebody has to read it
 COORD_OUTBOX_BYTES_MAX = 8 * 1024 * 1024  # unsent to one agent; whoever is further behind is cut
 COORD_REQUESTS_OPEN_MAX = 256  # waiting for an answer on one connection
+COORD_TURN_MESSAGES = 16  # of one agent, until it is the others' turn: what agents say at once
 COORD_SUBSCRIPTIONS_MAX = 1_000  # topics and keys that one connection follows
 COORD_CONNECTIONS_MAX = 12_000  # sockets: below the usual limit of descriptors, see the how-to
 
@@ -92,7 +93,6 @@ COORD_PONG_S = 10.0  # the same for our own client: until a coordinator is taken
 COORD_CLOSE_S = 1.0  # for the other end to answer a close frame before the socket is cut
 COORD_TOKEN_CHARS_MIN = 16  # of a secret: 64 bits, if it was made by chance
 COORD_REQUEST_S = 10.0  # for the body of a request to arrive
-COORD_AGAIN_S = 1.0  # until a coordinator that has gone is looked for again
 COORD_RUNS_SHOWN_MAX = 10  # that were used last: a screen has no room for more
 COORD_REDRAW_S = 1.0  # of a terminal where nothing has changed: what it shows gets older
 COORD_NEWS_S = 0.2  # between two tellings of a run: eyes are no faster, and 5 000 agents take 10 ms

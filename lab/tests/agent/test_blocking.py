@@ -86,6 +86,16 @@ def test_whoever_waits_in_another_thread_is_let_go(url: str) -> None:
             a.get("k")
 
 
+def test_a_function_that_asks_its_own_agent_is_told_instead_of_waiting_for_itself(
+    url: str,
+) -> None:
+    with (
+        agent(url, "a") as a,
+        pytest.raises(RuntimeError, match="may not ask its own agent"),
+    ):
+        a.change("n", lambda _: a.raise_signal("s"))
+
+
 def test_an_agent_that_is_not_open_says_so(url: str) -> None:
     a = agent(url, "a")
     with pytest.raises(AgentEnded, match="use `with BlockingAgent"):

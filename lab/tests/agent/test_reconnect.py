@@ -16,7 +16,7 @@ from lab.tests.agent.kit import agent, play
 from lab.tests.coordinator.kit import Process, call, process, running
 from tidelab.agent import Agent, AgentEnded, BarrierBroken, Entry, RunForgotten
 
-ROUNDS = 60
+ROUNDS = 40
 
 
 def test_a_coordinator_that_is_killed_again_and_again_is_not_noticed(tmp_path: Path) -> None:

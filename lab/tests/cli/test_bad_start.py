@@ -7,6 +7,7 @@ agents are there.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import resource
@@ -33,6 +34,8 @@ from lab.tests.cli.kit import (
     serving,
     sqlite,
 )
+from tidelab.coordinator.storage.sqlite import SqliteStorage
+from tidelab.core.coord.record import Record
 
 RUN = "runs/r"
 
@@ -68,6 +71,7 @@ STARTS = (
     Wrong("--store $folder/c.pem", {}, "file is not a database"),
     Wrong("--store $data", {}, "another coordinator uses it; give each its own file"),
     Wrong("--store $folder/other.db", {}, "this is another program's database"),
+    Wrong("--store $folder/strange.db", {}, "what was kept cannot be read: "),
     Wrong("", {"storage": NOWHERE}, "storage.sqlite_path: cannot use $folder/nowhere/t.db: "),
     Wrong("", {"storage": NO_DATABASE}, "storage.sqlite_path: cannot use $folder/c.pem: file "),
     # secrets that cannot be meant
@@ -94,9 +98,16 @@ def write_files(folder: Path) -> None:
         (folder / name).write_text(text)
     with contextlib.closing(sqlite3.connect(folder / "other.db")) as other:
         other.execute("CREATE TABLE test_data (id)")
+    asyncio.run(write_nonsense(folder / "strange.db"))
     (folder / "broken").mkdir()
     (folder / "broken" / "configuration.json").write_text("{")
     (folder / "folder" / "configuration.json").mkdir(parents=True)
+
+
+async def write_nonsense(path: Path) -> None:
+    storage = SqliteStorage(path)
+    await storage.commit([Record("r", "key", "k", 0, b"nonsense")])
+    await storage.close()
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import signal
+import socket as sockets
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -74,6 +75,14 @@ class Process:
             url = (await process.stdout.readline()).decode().strip()
         assert url, "it ended before it listened"
         return cls(process, url)
+
+    async def again(self, storage: str) -> None:
+        """Start another at the same address, in place of one that has ended."""
+        self._process = (await self.start(storage, self.port))._process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def port(self) -> int:
@@ -162,6 +171,34 @@ class Agent:
 
     async def close(self) -> None:
         await self.socket.close()
+
+
+async def connect_raw(url: str, receive_bytes: int) -> sockets.socket:
+    """Open a socket on which nothing is read but by hand."""
+    raw = sockets.socket()
+    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, receive_bytes)
+    raw.setblocking(False)
+    address = ("127.0.0.1", int(url.rpartition(":")[2]))
+    await asyncio.get_running_loop().sock_connect(raw, address)
+    return raw
+
+
+async def connect_slowly(url: str, receive_bytes: int = 4096) -> sockets.socket:
+    """Open a WebSocket by hand: it neither reads nor answers pings by itself."""
+    raw, loop = await connect_raw(url, receive_bytes), asyncio.get_running_loop()
+    head = "GET /v2/connect HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+    head += "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    head += "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    await loop.sock_sendall(raw, head.encode())
+    assert (await loop.sock_recv(raw, 4096)).startswith(b"HTTP/1.1 101")
+    return raw
+
+
+def masked(frame: Json) -> bytes:
+    """Write a short command as the frame of a client, under a mask that changes nothing."""
+    payload = json.dumps(frame).encode()
+    assert len(payload) < 126
+    return bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload
 
 
 async def http(

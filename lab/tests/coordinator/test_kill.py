@@ -9,7 +9,7 @@ import asyncio
 import signal
 from pathlib import Path
 
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from lab.tests.coordinator.kit import Agent, Json, Process, call, process
 
@@ -82,7 +82,7 @@ async def work(port: int, name: str, raised: set[int]) -> None:
                     if agent is None:
                         agent = await Agent.join(f"http://127.0.0.1:{port}", name)
                     answer = await agent.ok(do, once=f"{name}.{number}", **fields)
-                except (OSError, ConnectionClosed, TimeoutError, EOFError):
+                except (OSError, ConnectionClosed, InvalidHandshake, TimeoutError):
                     agent = None
                     await asyncio.sleep(0.05)  # why: the server is starting again
             if do == "wait":

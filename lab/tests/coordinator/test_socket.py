@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket as sockets
 import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -15,7 +14,17 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from lab.tests.coordinator.kit import DEADLINE_S, Agent, Json, call, certify, running, serving
+from lab.tests.coordinator.kit import (
+    DEADLINE_S,
+    Agent,
+    Json,
+    call,
+    certify,
+    connect_slowly,
+    masked,
+    running,
+    serving,
+)
 from tidelab.coordinator import OldClients, Options, keeper
 from tidelab.coordinator.storage.sqlite import SqliteStorage
 from tidelab.coordinator.v2 import socket as v2_socket
@@ -256,27 +265,6 @@ def test_sockets_that_break_while_events_flow_are_no_error_of_ours(
 
     play(scene())
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
-
-
-async def connect_slowly(url: str) -> sockets.socket:
-    """Open a WebSocket by hand: it neither reads nor answers pings by itself."""
-    loop = asyncio.get_running_loop()
-    raw = sockets.socket()
-    raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
-    raw.setblocking(False)
-    await loop.sock_connect(raw, ("127.0.0.1", int(url.rpartition(":")[2])))
-    head = "GET /v2/connect HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-    head += "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    head += "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    await loop.sock_sendall(raw, head.encode())
-    assert (await loop.sock_recv(raw, 4096)).startswith(b"HTTP/1.1 101")
-    return raw
-
-
-def masked(frame: Json) -> bytes:
-    payload = json.dumps(frame).encode()
-    assert len(payload) < 126
-    return bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload
 
 
 async def state_of(url: str, name: str) -> str | None:

@@ -6,6 +6,7 @@ Method: one contract for both storages; for SQLite, files that are wrong in ever
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,40 @@ def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
     broken(tmp_path, f"PRAGMA user_version = {SCHEMA + 1}")
     with pytest.raises(StorageError, match=f"version {SCHEMA + 1}, this program knows {SCHEMA}"):
         SqliteStorage(path)
+
+
+def test_a_file_that_is_damaged_is_refused(tmp_path: Path) -> None:
+    """SQLite itself reads a page of zeros as one that holds nothing."""
+    path = tmp_path / "c.db"
+
+    async def check() -> None:
+        storage = SqliteStorage(path)
+        await storage.commit([record("r", number, b"x" * 500) for number in range(100)])
+        await storage.close()
+        with path.open("r+b") as file:
+            file.seek(-4096, os.SEEK_END)
+            file.write(bytes(4096))
+        storage = SqliteStorage(path)
+        with pytest.raises(StorageError, match="it is damaged: give a copy of it"):
+            await storage.load()
+        await storage.close()
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_taken_away_keeps_nothing_more(tmp_path: Path, *, replaced: bool) -> None:
+    async def check() -> None:
+        storage = SqliteStorage(tmp_path / "c.db")
+        await storage.commit([record("r", 1)])
+        (tmp_path / "c.db").rename(tmp_path / "other.db")
+        if replaced:
+            (tmp_path / "c.db").touch()
+        with pytest.raises(StorageError, match="deleted or replaced while it was used"):
+            await storage.commit([record("r", 2)])
+        await storage.close()
+
+    asyncio.run(check())
 
 
 def test_no_path_is_memory() -> None:

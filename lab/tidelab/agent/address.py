@@ -5,6 +5,7 @@ The one rule: whoever reads such an error knows what to try next.
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from urllib.parse import urlsplit
 
@@ -28,11 +29,12 @@ def socket_of(url: str) -> str:
 
     The address of its page, `.../v2/`, is as good.
     """
-    parts = urlsplit(url)
-    scheme = _SCHEMES.get(parts.scheme)
-    if scheme is None or not parts.hostname:
-        raise ValueError(f"the URL of a coordinator is like http://127.0.0.1:9104, not {url!r}")
-    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v2')}/v2/connect"
+    with contextlib.suppress(ValueError):  # a port that is no number, or too large
+        parts = urlsplit(url)
+        if parts.scheme in _SCHEMES and parts.hostname and parts.port != 0:
+            path = parts.path.rstrip("/").removesuffix("/v2")
+            return f"{_SCHEMES[parts.scheme]}://{parts.netloc}{path}/v2/connect"
+    raise ValueError(f"the URL of a coordinator is like http://127.0.0.1:9104, not {url!r}")
 
 
 def trouble_of(error: Exception) -> str:
@@ -48,7 +50,7 @@ def trouble_of(error: Exception) -> str:
         case OSError() if "Connect call failed" in str(error):
             return "nobody answers there; `tidelab agents serve` starts a coordinator"
         case _:
-            return str(error) or type(error).__name__
+            return str(error) or "no answer"
 
 
 def _refused(error: InvalidStatus) -> str:

@@ -222,6 +222,8 @@ class BlockingAgent:
 
     def _call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Have work done in the loop, and wait for it."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a function that is given to `change` may not ask its own agent")
         with self._lock:
             if self._serving is None or self._has_left:
                 raise AgentEnded(

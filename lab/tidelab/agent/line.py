@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import TypeVar
@@ -19,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 
 from tidelab.agent.address import socket_of, trouble_of
 from tidelab.core.coord.answer import Body, Done, Time
-from tidelab.core.coord.client import Answered, Came, Client, KeyRead
+from tidelab.core.coord.client import Answered, Came, Client, KeyRead, News
 from tidelab.core.coord.clock import Sample
 from tidelab.core.coord.command import Beat, Command, Join, Leave, Unwatch, Watch
 from tidelab.errors import AgentEnded, AgentError, Denied
@@ -34,6 +35,7 @@ from tidelab.limits import (
 )
 
 _WEATHER = (OSError, TimeoutError, ConnectionClosed, InvalidHandshake)
+_TOKEN = re.compile("[!-~]+")
 _PAUSE_S = 0.02  # the first one between two attempts; each is twice as long as the one before
 B = TypeVar("B", bound=Body)
 
@@ -51,7 +53,7 @@ class Line:
 
     def __init__(self, url: str, join: Join, token: str | None, open_timeout_s: float) -> None:
         self.url, self._address = url, socket_of(url)
-        self._join, self._token = join, token
+        self._join, self._headers = join, _headers_of(token)
         self._patience_s = open_timeout_s
         self._client = Client(join, random.SystemRandom().randbytes(8).hex())
         # A clock that cannot be set back while we run.
@@ -62,7 +64,9 @@ class Line:
         self._has_come, self._stir = asyncio.Event(), asyncio.Event()
         self._answers: dict[int, asyncio.Future[Body | Denied | None]] = {}
         self._watchers: dict[str, set[Watcher]] = {}
-        self._error: AgentEnded | None = None
+        self._error: AgentEnded | None = AgentEnded(
+            f"agent {join.agent} is not open: use `async with Agent(...)`"
+        )
 
     def now(self) -> float:
         """Return the time in seconds since 1970."""
@@ -80,6 +84,7 @@ class Line:
         if self._own_tasks:
             raise AgentEnded(f"agent {self._join.agent} was open before: make another")
         await self._tasks.__aenter__()
+        self._error = None
         self._own_tasks = [self._tasks.create_task(work) for work in (self._run(), self._write())]
         try:
             await self._has_come.wait()
@@ -114,8 +119,6 @@ class Line:
         Raises Denied, and AgentEnded.
         """
         self._raise_error()
-        if not self._own_tasks:
-            raise AgentEnded("not open: use `async with Agent(...)`")
         return await self._ask(command, kind)
 
     async def _ask(self, command: Command, kind: type[B]) -> B:
@@ -175,8 +178,9 @@ class Line:
         while True:
             try:
                 async with self._connect(give_up_at - self.now()) as socket:
-                    await self._read(socket)
+                    await self._read(socket, give_up_at - self.now())
             except AgentEnded as error:
+                self._client.close()  # there is nobody to say goodbye to
                 self._end(error)
                 return
             except _WEATHER as error:
@@ -194,11 +198,10 @@ class Line:
 
     @contextlib.asynccontextmanager
     async def _connect(self, patience_s: float) -> AsyncIterator[ClientConnection]:
-        headers = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
         try:
             self._socket = await connect(
                 self._address,
-                additional_headers=headers,
+                additional_headers=self._headers,
                 compression=None,
                 max_size=COORD_OUTBOX_BYTES_MAX,  # more than that is never on its way to us
                 open_timeout=max(0.1, min(patience_s, COORD_OPEN_S)),
@@ -217,20 +220,27 @@ class Line:
             socket, self._socket = self._socket, None
             await socket.close()
 
-    async def _read(self, socket: ClientConnection) -> None:
+    async def _read(self, socket: ClientConnection, patience_s: float) -> None:
+        """Read until the connection ends; whoever does not answer to joining is no coordinator."""
         self._client.open(self.now())
-        while True:
-            self._stir.set()
-            for news in self._client.receive(await socket.recv(decode=False), self.now()):
-                match news:
-                    case Came():
-                        self._has_come.set()
-                    case KeyRead():
-                        self._change(news)
-                    case Answered() if news.id in self._answers:
-                        answer = self._answers[news.id]
-                        if not answer.done():
-                            answer.set_result(news.result)
+        async with asyncio.timeout(patience_s) as patience:
+            while True:
+                self._stir.set()
+                for news in self._client.receive(await socket.recv(decode=False), self.now()):
+                    if isinstance(news, Came):
+                        patience.reschedule(None)
+                    self._take(news)
+
+    def _take(self, news: News) -> None:
+        match news:
+            case Came():
+                self._has_come.set()
+            case KeyRead():
+                self._change(news)
+            case Answered() if news.id in self._answers:
+                answer = self._answers[news.id]
+                if not answer.done():
+                    answer.set_result(news.result)
 
     async def _write(self) -> None:
         while True:
@@ -270,3 +280,12 @@ class Line:
             return f"no coordinator at {self.url} within {self._patience_s:g} s: {trouble}"
         told = f"the coordinator at {self.url} was away for longer than the lease"
         return f"{told} of {self._join.lease_s:g} s: {trouble}"
+
+
+def _headers_of(token: str | None) -> dict[str, str]:
+    """Say who asks; raises ValueError, which does not show it, when a token cannot be one."""
+    if token is None:
+        return {}
+    if not _TOKEN.fullmatch(token):
+        raise ValueError("the token is empty, or has a line end, a blank or what is not ASCII")
+    return {"Authorization": f"Bearer {token}"}

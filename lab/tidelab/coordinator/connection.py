@@ -5,8 +5,9 @@ of either protocol: without a task, a queue or a future for each of them. The sa
 `websockets` shakes hands and is dropped; frames are read by `core.coord.websocket`. They are
 written past the transport while that holds nothing: one system call, and no bookkeeping.
 
-The rule: a message is taken when the one before is done with, and none while the socket is left
-unread. So whoever is slow holds a bounded amount of memory and delays nobody.
+The rule: a message is taken when the one before is done with, none while the socket is left unread,
+and after a few it is the others' turn. So whoever is slow holds a bounded amount of memory, and
+neither who is slow nor who never rests delays anybody.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from tidelab.core.coord.websocket import BrokenFrameError, Opcode, Reader, close_frame, frame
-from tidelab.limits import COORD_CLOSE_S
+from tidelab.limits import COORD_CLOSE_S, COORD_TURN_MESSAGES
 
 if TYPE_CHECKING:
     from uvicorn.config import Config as UvicornConfig
@@ -90,7 +91,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_connections", "_descriptor", "_desk", "_handshake", "_is_full", "_is_heard", "_is_held",
-        "_reader", "_session", "_timer", "transport",
+        "_is_resting", "_reader", "_session", "_timer", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -106,7 +107,7 @@ class Connection(asyncio.Protocol):
         """None when nothing that the agent sends is looked at any more."""
         self._session: Session | None = None
         """None before the handshake, and from the moment when one side closes."""
-        self._is_held = self._is_full = False
+        self._is_held = self._is_full = self._is_resting = False
         self._is_heard = True
         self._timer: asyncio.TimerHandle | None = None
         self._descriptor: int | None = None
@@ -232,11 +233,15 @@ class Connection(asyncio.Protocol):
     def _read(self) -> None:
         """Do what the agent says, as far as that may be now; leave the rest where it is."""
         try:
-            while self._reader is not None and not self._is_kept_back():
+            for _ in range(COORD_TURN_MESSAGES):
+                if self._reader is None or self._is_kept_back():
+                    return
                 message = self._reader.next()
                 if message is None:
-                    break
+                    return
                 self._take(*message)
+            self._is_resting = True  # it is the others' turn
+            asyncio.get_running_loop().call_soon(self._read_on)
         except BrokenFrameError as broken:
             self._hang_up(broken.code, str(broken))
         except Exception:  # noqa: BLE001 - a bug in one conversation must not end all the others
@@ -252,13 +257,18 @@ class Connection(asyncio.Protocol):
             return  # we have said goodbye, and wait for the agent's
         elif opcode is Opcode.PING:
             self._write(frame(Opcode.PONG, payload))
-        elif opcode is not Opcode.PONG:
+        elif opcode in (Opcode.TEXT, Opcode.BINARY):
             if opcode is Opcode.TEXT and self._desk.manners.checks_text:
                 _check_text(payload)
             self._session.receive(payload)
 
+    def _read_on(self) -> None:
+        self._is_resting = False
+        self._read()
+        self._regulate()
+
     def _is_kept_back(self) -> bool:
-        return self._session is not None and (self._is_held or self._is_full)
+        return self._is_resting or (self._session is not None and (self._is_held or self._is_full))
 
     def _regulate(self) -> None:
         """Read the socket only while what it gives may be taken."""

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import IO, Any, NamedTuple, TypeAlias, cast
 
 import uvicorn
 
@@ -111,11 +112,12 @@ class Listener(uvicorn.Server):
             if not hasattr(connection, "cycle"):
                 continue  # a WebSocket: it has no requests
             cycle = connection.cycle
-            if cycle is not None and not cycle.response_complete:
+            # Also while it is answered: whoever asks on and does not read would be for ever.
+            is_unread = connection.transport.get_write_buffer_size() > 0
+            if cycle is not None and not cycle.response_complete and not is_unread:
                 continue
             before, since = self._quiet.get(connection, (None, now))
             quiet[connection] = (cycle, since if before is cycle else now)
-            is_unread = connection.transport.get_write_buffer_size() > 0
             if now >= quiet[connection][1] + (ANSWER_S if is_unread else REQUEST_S):
                 connection.transport.abort()
         self._quiet = quiet
@@ -126,12 +128,46 @@ class Listener(uvicorn.Server):
         yield
 
 
+def _spare() -> IO[bytes]:
+    return Path(os.devnull).open("rb")
+
+
+class _Door(socket.socket):
+    """A listening socket that turns away whoever comes while no descriptor is left.
+
+    That is what uvloop does. asyncio's own loop would try again and again, and say so each time.
+    """
+
+    def __init__(self, *kind: int) -> None:
+        super().__init__(*kind)
+        self._spare = _spare()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Take the next connection."""
+        while True:
+            try:
+                return super().accept()
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise
+            self._spare.close()
+            try:
+                super().accept()[0].close()
+            finally:
+                self._spare = _spare()
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self._spare.close()
+        super().close()
+
+
 def bind(host: str, port: int) -> socket.socket:
     """Listen on a port; raises ConfigurationError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio switches Nagle's algorithm off only where the protocol is named: without it a small
     # frame would wait for the acknowledgement of the one before.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = _Door(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

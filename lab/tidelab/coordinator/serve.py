@@ -32,7 +32,7 @@ from tidelab.coordinator.v2.app import CoordinatorApp
 from tidelab.coordinator.v2.gate import OPEN, Gate, Tokens, is_loopback
 from tidelab.core.coord.coordinator import Coordinator
 from tidelab.core.coord.testsync.credentials import NOBODY_IS_ASKED, Credentials
-from tidelab.errors import ConfigurationError, LabError
+from tidelab.errors import ConfigurationError, LabError, StorageError
 from tidelab.limits import COORD_RUN_KEEP_S
 
 
@@ -133,7 +133,11 @@ async def _open_v2(options: Options, old: _Old | None, held: AsyncExitStack) -> 
     held.push_async_callback(storage.close)
     core = Coordinator(options.run_keep_s)
     keeper = Keeper(core, storage)
-    core.restore(await storage.load(), keeper.now())
+    records = await storage.load()
+    try:
+        core.restore(records, keeper.now())
+    except StorageError as error:
+        raise StorageError(f"storage {options.storage}: {error}; give another file") from error
     gate = Gate(options.tokens, (options.host, *options.allowed_hosts), options.allowed_origins)
 
     def measure() -> list[Family]:

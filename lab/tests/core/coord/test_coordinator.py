@@ -46,6 +46,8 @@ from tidelab.core.coord.command import (
     Watch,
 )
 from tidelab.core.coord.coordinator import Coordinator, Rights
+from tidelab.core.coord.record import Record
+from tidelab.errors import StorageError
 
 
 def code(answer: Answer | None) -> str | None:
@@ -286,3 +288,18 @@ def test_visits_that_wait_can_be_sent_home_and_their_agents_keep_their_places() 
     answer = table.visit(Wait(barrier="b", target=2), "a")
     assert answer is not None
     assert isinstance(answer.ok, Released), "it was not told"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Record("r", "key", "k", 0, b"nonsense"),
+        Record("r", "outcome", "b", 1, b"{}"),
+        Record("r", "strange", "s", 1, b"{}"),  # type: ignore[arg-type]
+        Record("r", "cursor", "b a", 0, b"\xff"),
+    ],
+    ids=["no json", "half a record", "no kind", "no text"],
+)
+def test_what_was_kept_and_cannot_be_read_is_told(record: Record) -> None:
+    with pytest.raises(StorageError, match="what was kept cannot be read: "):
+        Coordinator().restore([record], 1.0)

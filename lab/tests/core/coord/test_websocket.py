@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -31,7 +32,8 @@ def read(*chunks: bytes) -> list[tuple[Opcode, bytes]]:
     for chunk in chunks:
         reader.feed(chunk)
         while (message := reader.next()) is not None:
-            found.append(message)
+            if message != (Opcode.CONTINUATION, b""):
+                found.append(message)
     return found
 
 
@@ -71,6 +73,27 @@ def test_bytes_may_be_cut_anywhere(cuts: list[int]) -> None:
 
 def test_a_close_may_come_without_a_code() -> None:
     assert read(sent(8)) == [(Opcode.CLOSE, b"")]
+
+
+def test_a_part_of_a_message_is_told_so_that_whoever_reads_may_rest() -> None:
+    reader = Reader(BYTES_MAX)
+    reader.feed(sent(1, b"a", fin=False) + sent(0, b"b", fin=False) + sent(0, b"c"))
+    parts = [reader.next() for _ in range(4)]
+    more = (Opcode.CONTINUATION, b"")
+    assert parts == [more, more, (Opcode.TEXT, b"abc"), None]
+
+
+def test_what_was_read_is_not_held() -> None:
+    reader, message = Reader(1 << 20), sent(2, bytes(1 << 20))
+    tracemalloc.start()
+    try:
+        reader.feed(message[:9])
+        reader.feed(message[9:])
+        assert reader.next() is not None
+        assert reader.next() is None
+        assert tracemalloc.get_traced_memory()[0] < 10_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_bytes_may_come_one_by_one() -> None:
@@ -120,7 +143,8 @@ def test_another_implementation_finds_the_same_until_rules_are_broken(data: byte
     reader.feed(data + PADDING)
     with contextlib.suppress(BrokenFrameError):
         while (message := reader.next()) is not None:
-            found.append(message)
+            if message != (Opcode.CONTINUATION, b""):
+                found.append(message)
             if message[0] is Opcode.CLOSE:
                 break
     assert found == theirs(data + PADDING)

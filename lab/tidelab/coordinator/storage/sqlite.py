@@ -7,6 +7,7 @@ locked while it is open, because two coordinators that share one would not see e
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,8 @@ COMMIT;
 _PUT = "INSERT OR REPLACE INTO record VALUES (?, ?, ?, ?, ?)"
 _REMOVE = "DELETE FROM record WHERE run = ? AND kind = ? AND name = ? AND number = ?"
 _FORGET = "DELETE FROM record WHERE run = ?"
+
+_DAMAGED = "it is damaged: give a copy of it, or another file"
 
 T = TypeVar("T")
 
@@ -81,6 +84,7 @@ class SqliteStorage:
         except BaseException:
             connection.close()
             raise
+        self._file = self._path.stat()
         return connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
@@ -106,6 +110,10 @@ class SqliteStorage:
 
     def _load(self) -> list[Record]:
         with closing(self._connection.cursor()) as cursor:
+            # A page that is all zeros reads as if it held nothing.
+            (fault,) = cursor.execute("PRAGMA quick_check(1)").fetchone()
+            if fault != "ok":
+                raise StorageError(f"storage {self._path}: {_DAMAGED}: {' '.join(fault.split())}")
             return [Record(*row) for row in cursor.execute("SELECT * FROM record")]
 
     def _commit(self, writes: Sequence[Write]) -> None:
@@ -124,10 +132,22 @@ class SqliteStorage:
             if self._connection.in_transaction:
                 execute("ROLLBACK")
             raise
+        if not self._is_there():
+            told = "it was deleted or replaced while it was used; nothing more can be kept"
+            raise StorageError(f"storage {self._path}: {told}")
+
+    def _is_there(self) -> bool:
+        """Tell whether what was written is in a file that can be opened again."""
+        try:
+            return os.path.samestat(self._path.stat(), self._file)
+        except FileNotFoundError:
+            return False
 
 
 def _words_of(error: Exception) -> str:
     text = str(error)
+    if "malformed" in text:
+        return f"{_DAMAGED}: {text}"
     if "locked" in text:
         return f"{text}: another coordinator uses it; give each its own file"
     if "unable to open" in text or "readonly" in text:

@@ -56,7 +56,8 @@ class Agent:
         self.alarm: Alarm | None = None
         self.clock = Clock()
         self.doing, self.doing_at = "", now
-        self.last: Command | None = None
+        self.last = ""
+        """What it last asked for, in words: the request itself may hold a large value."""
         self.last_at = now
         self.stands: dict[Barrier, None] = {}
         """The barriers where it waits, in the order in which it came."""
@@ -64,7 +65,7 @@ class Agent:
     def note(self, command: Command, now: float) -> None:
         """Remember what the agent asked for; it is told to those who wait for it."""
         if not isinstance(command, Beat):
-            self.last, self.last_at = command, now
+            self.last, self.last_at = str(command), now
 
     def say(self, doing: str, now: float) -> None:
         """Remember what the agent says that it is doing."""
@@ -72,9 +73,9 @@ class Agent:
 
     def latest(self) -> tuple[str, float]:
         """Return what the agent did or said last, and when."""
-        if self.last is None or (self.doing and self.doing_at >= self.last_at):
+        if not self.last or (self.doing and self.doing_at >= self.last_at):
             return self.doing, self.doing_at
-        return str(self.last), self.last_at
+        return self.last, self.last_at
 
     def story(self, now: float) -> str:
         """Tell what the agent was last doing."""
@@ -83,6 +84,6 @@ class Agent:
             parts.append(f"{self.presence} for {now - self.since:.1f} s")
         if self.doing:
             parts.append(f"{self.doing} ({now - self.doing_at:.1f} s ago)")
-        if self.last is not None:
+        if self.last:
             parts.append(f"asked to {self.last} {now - self.last_at:.1f} s ago")
         return "; ".join(parts) or "has asked for nothing"

@@ -48,6 +48,11 @@ class Agents:
         """Count the agents of one state, without observers."""
         return sum(a.presence is presence and not a.is_observer for a in self._agents.values())
 
+    def is_idle(self, name: str) -> bool:
+        """Tell whether somebody who counts may come to a barrier without leaving another."""
+        agent = self._agents[name]
+        return agent.is_concurrent or not agent.stands
+
     def newcomers(self) -> int:
         """Count the agents that may come for the first time."""
         if self.size is None:

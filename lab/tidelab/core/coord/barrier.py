@@ -132,6 +132,12 @@ class Barrier:
             self._at[before.generation].discard(agent)
         self._at.setdefault(cursor.generation, set()).add(agent)
 
+    def forget(self, agent: str) -> None:
+        """Take an agent for one that was never here."""
+        cursor = self.cursors.pop(agent)
+        self._at[cursor.generation].discard(agent)
+        self.recorded.discard(agent)
+
     def end(self, outcome: Outcome) -> tuple[int, list[str]]:
         """End the open generation.
 

@@ -6,6 +6,7 @@ The one rule: a meeting ends in one place (`_end`), which moves every cursor and
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 
 import msgspec
@@ -27,7 +28,12 @@ from tidelab.core.coord.command import Cancel, Wait
 from tidelab.core.coord.desk import Desk, Ticket
 from tidelab.core.coord.record import Cursor, Kind, Outcome, Record
 from tidelab.core.coord.stuck import Need, find_broken, find_deadlock
-from tidelab.limits import COORD_NAMES_MAX, COORD_NAMES_SHOWN_MAX, COORD_STUCK_SHOWN_MAX
+from tidelab.limits import (
+    COORD_AGENTS_MAX,
+    COORD_NAMES_MAX,
+    COORD_NAMES_SHOWN_MAX,
+    COORD_STUCK_SHOWN_MAX,
+)
 
 
 class Barriers:
@@ -68,10 +74,12 @@ class Barriers:
             return Fault("conflict", f"{told}, but others wait for {meeting.terms}")
         self._arrive(barrier, meeting, agent, command, ticket, now)
         arrived = len(meeting.arrived)
+        # Else it only brings nearer what could be reached before.
+        is_news = is_first or arrived >= terms.needed or len(self._open) > 1
         if arrived == terms.full:
             self._release(barrier, meeting, now)
-        elif is_first or arrived >= terms.needed or len(self._open) > 1:
-            self.judge(now)  # else it only brings nearer what could be reached before
+        elif is_news and not self._will_fill(self._need(barrier.name)):
+            self.judge(now)  # else whoever came will go on, and stops nobody
         return None
 
     def cancel(self, command: Cancel, by: str, now: float) -> Body | Fault:
@@ -108,7 +116,8 @@ class Barriers:
             del needs[name]
         for name, need in list(needs.items()):
             meeting = self._barriers[name].meeting
-            if need.lacking <= 0 and not need.able and not need.newcomers and meeting is not None:
+            is_all = need.able <= need.waiting and not need.newcomers
+            if need.lacking <= 0 and is_all and meeting is not None:
                 self._release(self._barriers[name], meeting, now)
                 del needs[name]
         if len(needs) < 2:
@@ -250,7 +259,7 @@ class Barriers:
             self._write("outcome", barrier.name, forgotten, None)
         for agent in [*agents, *barrier.recorded.intersection(arrived)]:
             barrier.recorded.discard(agent)
-            self._write("cursor", f"{barrier.name} {agent}", 0, None)
+            self._write_cursor(barrier, agent, None)
         for rank, (name, tickets) in enumerate(arrived.items()):
             who = self._agents.get(name)
             assert who is not None, "who waits is known"
@@ -276,34 +285,47 @@ class Barriers:
         cursor = barrier.reach(agent.name, generation, once, is_told=True)
         if cursor != before:
             barrier.recorded.add(agent.name)
-            name = f"{barrier.name} {agent.name}"
-            self._write("cursor", name, 0, msgspec.json.encode(cursor))
+            self._write_cursor(barrier, agent.name, cursor)
+            if len(barrier.recorded) > COORD_AGENTS_MAX:
+                # As many agents are known to the run, so one of these is not.
+                gone = next(name for name in barrier.recorded if self._agents.get(name) is None)
+                barrier.forget(gone)
+                self._write_cursor(barrier, gone, None)
         if outcome.fault is not None:
             return outcome.fault
         is_one = agent.name in outcome.arrived
         rank = outcome.arrived.index(agent.name) if is_one else None
         return _released(barrier.name, outcome, agent, rank, now)
 
+    def _write_cursor(self, barrier: Barrier, agent: str, cursor: Cursor | None) -> None:
+        content = None if cursor is None else msgspec.json.encode(cursor)
+        self._write("cursor", f"{barrier.name} {agent}", 0, content)
+
     def _write(self, kind: Kind, name: str, number: int, content: bytes | None) -> None:
         self._desk.write(Record(self._run, kind, name, number, content))
+
+    def _will_fill(self, need: Need) -> bool:
+        """Tell whether a meeting lacks agents, and those who wait nowhere are enough."""
+        if need.lacking <= 0:
+            return False
+        lacking = need.lacking - need.newcomers
+        idle = (n for n in need.able if n not in need.waiting and self._agents.is_idle(n))
+        return lacking <= 0 or next(itertools.islice(idle, lacking - 1, None), None) is not None
 
     def _need(self, name: str) -> Need:
         """Tell what a meeting waits for."""
         meeting = self._barriers[name].meeting
         assert meeting is not None, "open barriers have meetings"
-        lacking = meeting.terms.needed - len(meeting.arrived)
-        newcomers = self._agents.newcomers()
-        if meeting.terms.roster is None:
-            able = frozenset(self._agents.living.difference(meeting.arrived))
-        else:
-            missing = meeting.terms.roster.difference(meeting.arrived, self._agents.gone)
-            able = missing & self._agents.living
-            newcomers = min(newcomers, len(missing - able))
-        return Need(lacking, able, newcomers, meeting.arrived.keys())
+        lacking, roster = meeting.terms.needed - len(meeting.arrived), meeting.terms.roster
+        living, newcomers = self._agents.living, self._agents.newcomers()
+        if roster is None:
+            return Need(lacking, living, newcomers, meeting.arrived.keys())
+        unknown = len(roster - living - self._agents.gone)
+        return Need(lacking, roster & living, min(newcomers, unknown), meeting.arrived.keys())
 
     def _waits_for(self, name: str, need: Need) -> str:
         waiting = ", ".join(sorted(need.waiting)[:10])
-        able = ", ".join(sorted(need.able)[:10])
+        able = ", ".join(sorted(need.able - need.waiting)[:10])
         return f"at {name} {waiting} wait for {able}"
 
     def _line(self, barrier: Barrier, now: float) -> BarrierLine:

@@ -140,7 +140,7 @@ class Client:
             if head.event is not None:
                 return self._receive_push(head.event, frame)
             return self._receive_answer(head, now)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise AgentEnded(f"this is no coordinator of version 2: {error}") from error
 
     def data_to_send(self) -> list[bytes]:

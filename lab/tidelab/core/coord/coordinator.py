@@ -18,6 +18,8 @@ import functools
 from collections.abc import Iterable
 from enum import IntEnum
 
+import msgspec
+
 from tidelab.core.coord.agent import Agent, Presence
 from tidelab.core.coord.answer import Answer, Done, Dropped, Fault, Joined, Result, Runs
 from tidelab.core.coord.command import (
@@ -36,6 +38,7 @@ from tidelab.core.coord.desk import Desk, Effects, Ticket
 from tidelab.core.coord.news import News
 from tidelab.core.coord.record import KINDS, Forget, Record
 from tidelab.core.coord.run import CHANGING, MAKING, Run
+from tidelab.errors import StorageError
 from tidelab.limits import (
     COORD_LEASE_S,
     COORD_REQUESTS_OPEN_MAX,
@@ -106,12 +109,15 @@ class Coordinator:
         self._desk.say(peer, answer)
 
     def restore(self, records: Iterable[Record], now: float) -> None:
-        """Take back what was kept."""
-        for record in sorted(records, key=lambda record: (KINDS.index(record.kind), record.number)):
-            run = self._runs.get(record.run)
-            if run is None:
-                run = self._make(record.run, now)
-            run.restore(record)
+        """Take back what was kept; raises StorageError when it cannot be read."""
+        try:
+            for record in sorted(records, key=lambda each: (KINDS.index(each.kind), each.number)):
+                run = self._runs.get(record.run)
+                if run is None:
+                    run = self._make(record.run, now)
+                run.restore(record)
+        except (msgspec.MsgspecError, ValueError, KeyError) as error:
+            raise StorageError(f"what was kept cannot be read: {error}") from error
         for run in self._runs.values():
             # Silent agents use a run by being there, and nothing notes that: they may come back.
             self._keep(run, now + COORD_LEASE_S)

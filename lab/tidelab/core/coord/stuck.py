@@ -7,7 +7,7 @@ what remains waits for itself.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
@@ -18,19 +18,20 @@ class Need(NamedTuple):
     lacking: int
     """How many must still come."""
     able: AbstractSet[str]
-    """Those known by name who could."""
+    """Those known by name who could, whether they wait there already or not."""
     newcomers: int
     """Those not known yet who could, too."""
-    waiting: Collection[str]
+    waiting: AbstractSet[str]
     """Those who wait there."""
 
 
-def find_broken(needs: dict[str, Need]) -> list[str]:
+def find_broken(needs: Mapping[str, Need]) -> list[str]:
     """Find meetings to which too few can ever come, whatever anybody does."""
-    return [name for name, need in needs.items() if not _can_fill(need, frozenset())]
+    fillable = _fillable(needs, frozenset())
+    return [name for name in needs if name not in fillable]
 
 
-def find_deadlock(needs: dict[str, Need], free: AbstractSet[str]) -> list[str]:
+def find_deadlock(needs: Mapping[str, Need], free: AbstractSet[str]) -> list[str]:
     """Find meetings that wait for each other's agents; `free` never block, though they wait."""
     stuck = dict(needs)
     while stuck:
@@ -38,7 +39,7 @@ def find_deadlock(needs: dict[str, Need], free: AbstractSet[str]) -> list[str]:
         for name, need in needs.items():
             if name not in stuck:
                 blocked.difference_update(need.waiting)
-        freed = [name for name, need in stuck.items() if _can_fill(need, blocked)]
+        freed = _fillable(stuck, blocked)
         if not freed:
             break
         for name in freed:
@@ -46,5 +47,16 @@ def find_deadlock(needs: dict[str, Need], free: AbstractSet[str]) -> list[str]:
     return list(stuck)
 
 
-def _can_fill(need: Need, blocked: AbstractSet[str]) -> bool:
-    return need.lacking <= len(need.able - blocked) + need.newcomers
+def _fillable(needs: Mapping[str, Need], blocked: AbstractSet[str]) -> set[str]:
+    """Find meetings that those who are not blocked can fill."""
+    found = set[str]()
+    unblocked = dict[int, AbstractSet[str]]()
+    for name, need in needs.items():
+        # Meetings that count agents share one set of them, which may be thousands.
+        if id(need.able) not in unblocked:
+            unblocked[id(need.able)] = need.able - blocked
+        able = unblocked[id(need.able)]
+        could = len(able) - sum(agent in able for agent in need.waiting)
+        if need.lacking <= could + need.newcomers:
+            found.add(name)
+    return found

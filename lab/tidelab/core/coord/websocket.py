@@ -1,7 +1,7 @@
 """WebSocket frames as a server reads and writes them (RFC 6455), without extensions.
 
-The one rule: whatever is read was complete. A message in fragments comes out as one, control frames
-come out between them, and what breaks the rules raises, once and for all.
+The one rule: whatever is read was complete. A message in fragments comes out as one, with its last;
+control frames come out between them, and what breaks the rules raises, once and for all.
 """
 
 from __future__ import annotations
@@ -67,31 +67,36 @@ class Reader:
     def next(self) -> tuple[Opcode, bytes] | None:
         """Return a message or a control frame; None when more bytes are needed.
 
-        Raises BrokenFrameError; whoever was told so reads no further.
+        A fragment that is not the last is an empty continuation: work was done, and there may be
+        more. Raises BrokenFrameError; whoever was told so reads no further.
         """
-        while self._at < len(self._data) and (frame := self._frame()) is not None:
-            first, payload = frame
-            if self._kind is None and first in _WHOLE:
-                return _WHOLE[first], payload
-            opcode = Opcode(first & _OPCODE)
-            if opcode >= Opcode.CLOSE:
-                if opcode is Opcode.CLOSE:
-                    _judge_close(payload)
-                return opcode, payload
-            if self._kind is None:
-                self._kind, self._parts = opcode, bytearray()
-            self._parts += payload
-            if first & _LAST:
-                kind, whole = self._kind, bytes(self._parts)
-                self._kind, self._parts = None, b""
-                return kind, whole
-        return None
+        frame = self._frame()
+        if frame is None:
+            return None
+        first, payload = frame
+        if self._kind is None and first in _WHOLE:
+            return _WHOLE[first], payload
+        opcode = Opcode(first & _OPCODE)
+        if opcode >= Opcode.CLOSE:
+            if opcode is Opcode.CLOSE:
+                _judge_close(payload)
+            return opcode, payload
+        if self._kind is None:
+            self._kind, self._parts = opcode, bytearray()
+        self._parts += payload
+        if not first & _LAST:
+            return Opcode.CONTINUATION, b""
+        kind, whole = self._kind, bytes(self._parts)
+        self._kind, self._parts = None, b""
+        return kind, whole
 
     def _frame(self) -> tuple[int, bytes] | None:
         """Return the first byte and the payload of a frame."""
         data, at = self._data, self._at
         have = len(data) - at
         if have < 2:
+            if not have:
+                self._data, self._at = b"", 0  # what was large is not held until more comes
             return None
         first, size, head = data[at], data[at + 1] & _SIZE, 6
         if self._kind is not None or first not in _WHOLE or data[at + 1] < _MASKED:
