@@ -173,7 +173,7 @@ class Line:
     # --- tasks ---
 
     async def _run(self) -> None:
-        trouble, pause_s = "", _PAUSE_S
+        trouble, is_first, pause_s = "", True, _PAUSE_S
         give_up_at = self.now() + self._patience_s
         while True:
             try:
@@ -184,10 +184,11 @@ class Line:
                 self._end(error)
                 return
             except _WEATHER as error:
-                # The last attempt may have no time left: what was wrong before says more.
-                if not trouble or not isinstance(error, TimeoutError):
+                # The last attempt may have no time left: what was wrong with others says more.
+                if is_first or not isinstance(error, TimeoutError):
                     trouble = trouble_of(error)
-            if self._client.is_present:
+            is_first = self._client.is_present  # how that one ended says nothing of the next
+            if is_first:
                 pause_s, give_up_at = _PAUSE_S, self.now() + self._join.lease_s
             self._client.close()
             if self.now() >= give_up_at:
