@@ -44,6 +44,7 @@ class Barriers:
     ) -> None:
         self._run, self._desk, self._agents, self._changed = run, desk, agents, changed
         self._barriers: dict[str, Barrier] = {}
+        """In the order in which they ended last."""
         self._open: dict[str, Barrier] = {}
         """Those where somebody waits."""
         self._rosters = 0
@@ -78,7 +79,7 @@ class Barriers:
         is_news = is_first or arrived >= terms.needed or len(self._open) > 1
         if arrived == terms.full:
             self._release(barrier, meeting, now)
-        elif is_news and not self._will_fill(self._need(barrier.name)):
+        elif is_news and self._is_bounded() and not self._will_fill(self._need(barrier.name)):
             self.judge(now)  # else whoever came will go on, and stops nobody
         return None
 
@@ -108,7 +109,7 @@ class Barriers:
 
     def judge(self, now: float) -> None:
         """End all meetings that can never be full."""
-        if self._agents.size is None and not self._rosters:
+        if not self._is_bounded():
             return  # anybody might come
         needs = {name: self._need(name) for name in self._open}
         for name in find_broken(needs):
@@ -165,16 +166,21 @@ class Barriers:
         barrier.recorded.add(agent)
         barrier.move(agent, msgspec.json.decode(content, type=Cursor))
 
+    def put_in_order(self) -> None:
+        """Bring those that were restored into the order in which they ended."""
+        barriers = sorted(self._barriers.values(), key=Barrier.ended_ms)
+        self._barriers = {barrier.name: barrier for barrier in barriers}
+
     # --- inside ---
 
     def _make_room(self) -> bool:
         """Let one more barrier be: the one that ended longest ago is forgotten for it."""
         if len(self._barriers) < COORD_NAMES_MAX:
             return True
-        closed = [barrier for barrier in self._barriers.values() if barrier.meeting is None]
-        if not closed:
+        closed = (barrier for barrier in self._barriers.values() if barrier.meeting is None)
+        oldest = next(closed, None)
+        if oldest is None:
             return False
-        oldest = min(closed, key=Barrier.ended_ms)
         del self._barriers[oldest.name]
         for generation in oldest.outcomes:
             self._write("outcome", oldest.name, generation, None)
@@ -247,6 +253,7 @@ class Barriers:
         self, barrier: Barrier, meeting: Meeting, start_at_ms: int, fault: Fault | None, now: float
     ) -> None:
         self._close(barrier, meeting)
+        self._barriers[barrier.name] = self._barriers.pop(barrier.name)
         arrived = meeting.arrived
         onces = tuple(barrier.cursors[name].once for name in arrived)
         untold = tuple(name for name, tickets in arrived.items() if not tickets)
@@ -303,6 +310,10 @@ class Barriers:
 
     def _write(self, kind: Kind, name: str, number: int, content: bytes | None) -> None:
         self._desk.write(Record(self._run, kind, name, number, content))
+
+    def _is_bounded(self) -> bool:
+        """Tell whether it is known somewhere who may come."""
+        return self._agents.size is not None or self._rosters > 0
 
     def _will_fill(self, need: Need) -> bool:
         """Tell whether a meeting lacks agents, and those who wait nowhere are enough."""

@@ -53,7 +53,8 @@ class Command(
     """The field that names what the command is about."""
 
     def __str__(self) -> str:
-        return f"{type(self).__name__.lower()} {getattr(self, self.subject, '')}".rstrip()
+        verb, subject = self.__struct_config__.tag, self.subject
+        return f"{verb} {getattr(self, subject)}" if subject else f"{verb}"
 
 
 class Once(Command, frozen=True, kw_only=True):

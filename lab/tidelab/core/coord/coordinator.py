@@ -47,6 +47,8 @@ from tidelab.limits import (
     COORD_SUBSCRIPTIONS_MAX,
 )
 
+_FOLLOWING = (Subscribe, Unsubscribe, Watch, Unwatch)
+
 
 class Rights(IntEnum):
     """What a connection may do; each includes those before it."""
@@ -119,6 +121,7 @@ class Coordinator:
         except (msgspec.MsgspecError, ValueError, KeyError) as error:
             raise StorageError(f"what was kept cannot be read: {error}") from error
         for run in self._runs.values():
+            run.barriers.put_in_order()
             # Silent agents use a run by being there, and nothing notes that: they may come back.
             self._keep(run, now + COORD_LEASE_S)
 
@@ -220,7 +223,7 @@ class Coordinator:
                 return made
             run = made
         run.use(now)
-        if fault := self._follow(peer, command):
+        if isinstance(command, _FOLLOWING) and (fault := self._follow(peer, command)):
             return fault
         return run.receive(peer.agent, command, ticket, now)
 
@@ -253,21 +256,17 @@ class Coordinator:
         why = "it was deleted, or the coordinator was started again without `--store`"
         return Fault("gone", f"{told}: {why}; begin anew")
 
-    def _follow(self, peer: _Peer, command: Command) -> Fault | None:
+    def _follow(
+        self, peer: _Peer, command: Subscribe | Unsubscribe | Watch | Unwatch
+    ) -> Fault | None:
         """Note what a connection follows, to forget it with the connection."""
-        match command:
-            case Subscribe():
-                place = ("topic", command.topic)
-            case Watch():
-                place = ("key", command.key)
-            case Unsubscribe():
-                peer.follows.discard(("topic", command.topic))
-                return None
-            case Unwatch():
-                peer.follows.discard(("key", command.key))
-                return None
-            case _:
-                return None
+        if isinstance(command, Watch | Unwatch):
+            place = ("key", command.key)
+        else:
+            place = ("topic", command.topic)
+        if isinstance(command, Unsubscribe | Unwatch):
+            peer.follows.discard(place)
+            return None
         if len(peer.follows) >= COORD_SUBSCRIPTIONS_MAX and place not in peer.follows:
             told = f"a connection follows at most {COORD_SUBSCRIPTIONS_MAX} topics and keys"
             return Fault("full", told)
