@@ -1,4 +1,4 @@
-"""Goal: over ten thousand rounds (`make soak`: a hundred thousand) nobody is released wrongly,
+"""Goal: over a hundred thousand rounds (`make soak`: a million) nobody is released wrongly,
 wedged or forgotten.
 
 Method: the real core, driven by a seed through joins, deaths, repeats, cuts and kills of the
@@ -13,8 +13,8 @@ import pytest
 
 from lab.tests.simulation.world import World
 
-ROUNDS, BLOCK = 50, 50
-SEEDS = 200 * int(os.environ.get("TIDEWIRE_EFFORT", "1"))
+ROUNDS, BLOCK = 50, 100
+SEEDS = 2_000 * int(os.environ.get("TIDEWIRE_EFFORT", "1"))
 
 
 @pytest.mark.soak
