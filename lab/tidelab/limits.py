@@ -68,6 +68,7 @@ COORD_AGENTS_MAX = (
     10_000  # known to one run, the dead included: twice what one server is tested with
 )
 COORD_NAMES_MAX = 10_000  # barriers, signals, topics and keys of one run, each
+COORD_PLACES_MAX = 1_000_000  # agents at barriers that a run remembers: 0.2 KB each
 COORD_VALUE_BYTES_MAX = 1024 * 1024  # one key: larger things belong into files
 COORD_KEYS_BYTES_MAX = 64 * 1024 * 1024  # all keys of one run: they live in memory
 COORD_EVENT_BYTES_MAX = 64 * 1024  # one event of a topic

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from lab.tests.core.coord.table import Table
-from tidelab.core.coord import barriers
+from tidelab.core.coord import shelf
 from tidelab.core.coord.answer import Answer, Released
 from tidelab.core.coord.command import Await, Cancel, Drop, Leave, Wait
 from tidelab.limits import COORD_ANSWERS_KEPT
@@ -79,7 +79,7 @@ def test_the_names_of_one_wait_are_bounded() -> None:
 
 
 def test_a_long_test_may_name_each_barrier_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(barriers, "COORD_NAMES_MAX", 3)
+    monkeypatch.setattr(shelf, "COORD_NAMES_MAX", 3)
     table = Table()
     a, b, late = (table.join(name) for name in ("a", "b", "late"))
     table.ask(a, wait("open", target=2))
@@ -98,7 +98,7 @@ def test_a_long_test_may_name_each_barrier_anew(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_barrier_that_ended_longest_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(barriers, "COORD_NAMES_MAX", 2)
+    monkeypatch.setattr(shelf, "COORD_NAMES_MAX", 2)
     table = Table()
     a, b = table.join("a"), table.join("b")
     for name in ("busy", "old"):
@@ -108,6 +108,27 @@ def test_the_barrier_that_ended_longest_ago_is_forgotten(monkeypatch: pytest.Mon
     table.ask(b, Cancel(barrier="busy"))
     table.ask(a, wait("new", target=1))
     assert {at[2] for at in table.disk if at[1] == "outcome"} == {"busy", "new"}
+
+
+def test_many_agents_at_many_barriers_are_not_remembered_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shelf, "COORD_PLACES_MAX", 12)
+    table = Table()
+    a, b = table.join("a"), table.join("b")
+    table.ask(a, wait("open", target=2))
+    for number in range(20):
+        for agent in (a, b):  # both came, and both are remembered: four places
+            table.ask(agent, wait(f"round-{number}", target=2))
+        table.pass_time(1)
+        if number == 10:
+            table.restart()
+            a, b = table.join("a"), table.join("b")
+            table.ask(a, wait("open", target=2))
+    kept = [at[2] for at in table.disk if at[1] == "outcome"]
+    assert kept == ["round-16", "round-17", "round-18", "round-19"]
+    table.ask(b, wait("open", target=2))
+    assert table.last(a, Released).barrier == "open"
 
 
 def test_whoever_is_sent_away_is_answered_in_the_order_in_which_it_asked() -> None:

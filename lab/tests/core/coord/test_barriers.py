@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from lab.tests.core.coord.table import Table
-from tidelab.core.coord import barriers
+from tidelab.core.coord import barriers, shelf
 from tidelab.core.coord.answer import Answer, Done, Fault, Released, Roll, RunStory, Waiting
 from tidelab.core.coord.command import Abandon, Beat, Cancel, Inspect, Join, Leave, Raise, Wait
 
@@ -191,7 +191,7 @@ def test_an_observer_does_not_count() -> None:
 
 
 def test_barriers_where_somebody_waits_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(barriers, "COORD_NAMES_MAX", 1)
+    monkeypatch.setattr(shelf, "COORD_NAMES_MAX", 1)
     table = Table()
     a = table.join("a")
     table.ask(a, wait("x", target=2))

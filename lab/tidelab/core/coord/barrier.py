@@ -89,6 +89,10 @@ class Barrier:
         last = self.outcomes.get(self.decided)
         return 0 if last is None else last.start_at_ms
 
+    def places(self) -> int:
+        """Count the agents that are remembered, each as often as it is."""
+        return len(self.cursors) + sum(len(each.arrived) for each in self.outcomes.values())
+
     def generation_for(self, agent: str, command: Wait) -> int | Fault:
         """Tell which generation a wait is for."""
         if command.generation is not None:

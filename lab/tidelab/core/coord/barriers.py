@@ -27,6 +27,7 @@ from tidelab.core.coord.barrier import Barrier, Meeting, terms_of
 from tidelab.core.coord.command import Cancel, Wait
 from tidelab.core.coord.desk import Desk, Ticket
 from tidelab.core.coord.record import Cursor, Kind, Outcome, Record
+from tidelab.core.coord.shelf import Shelf
 from tidelab.core.coord.stuck import Need, find_broken, find_deadlock
 from tidelab.limits import (
     COORD_AGENTS_MAX,
@@ -43,8 +44,7 @@ class Barriers:
         self, run: str, desk: Desk, agents: Agents, changed: Callable[[float], None]
     ) -> None:
         self._run, self._desk, self._agents, self._changed = run, desk, agents, changed
-        self._barriers: dict[str, Barrier] = {}
-        """In the order in which they ended last."""
+        self.shelf = Shelf()
         self._open: dict[str, Barrier] = {}
         """Those where somebody waits."""
         self._rosters = 0
@@ -57,15 +57,22 @@ class Barriers:
         terms = terms_of(command, agent.name)
         if isinstance(terms, Fault):
             return terms
-        barrier = self._barriers.get(command.barrier) or Barrier(command.barrier)
+        known = self.shelf.get(command.barrier)
+        barrier = known or Barrier(command.barrier)
         generation = barrier.generation_for(agent.name, command)
         if isinstance(generation, Fault):
             return generation
         if generation <= barrier.decided:
             return self._repeat(barrier, generation, agent, command.once, now)
-        if barrier.name not in self._barriers and not self._make_room():
-            return Fault("full", f"agents wait at {COORD_NAMES_MAX} barriers, and no more may be")
-        self._barriers[barrier.name] = barrier
+        if known is None:
+            gone = self.shelf.make_room()
+            if gone is None:
+                return Fault(
+                    "full", f"agents wait at {COORD_NAMES_MAX} barriers, the most there may be"
+                )
+            for other in gone:
+                self._forget(other)
+            self.shelf.add(barrier)
         meeting = barrier.meeting
         is_first = meeting is None
         if meeting is None:
@@ -113,13 +120,13 @@ class Barriers:
             return  # anybody might come
         needs = {name: self._need(name) for name in self._open}
         for name in find_broken(needs):
-            self._fail(self._barriers[name], "broken", "too few can ever come", now)
+            self._fail(self._open[name], "broken", "too few can ever come", now)
             del needs[name]
         for name, need in list(needs.items()):
-            meeting = self._barriers[name].meeting
+            meeting = self._open[name].meeting
             is_all = need.able <= need.waiting and not need.newcomers
             if need.lacking <= 0 and is_all and meeting is not None:
-                self._release(self._barriers[name], meeting, now)
+                self._release(self._open[name], meeting, now)
                 del needs[name]
         if len(needs) < 2:
             return  # it takes two to wait for each other
@@ -130,7 +137,7 @@ class Barriers:
         if (more := len(stuck) - len(shown)) > 0:
             shown.append(f"and {more} more")
         for name in stuck:
-            self._fail(self._barriers[name], "deadlock", "; ".join(shown), now)
+            self._fail(self._open[name], "deadlock", "; ".join(shown), now)
 
     def close(self) -> None:
         """Forget all: the run is deleted, and everybody was sent away."""
@@ -143,7 +150,7 @@ class Barriers:
     def lines(self, now: float) -> tuple[BarrierLine, ...]:
         """Describe the barriers, those where somebody waits first."""
         barriers = [*self._open.values()]
-        barriers += [b for b in self._barriers.values() if b.meeting is None]
+        barriers += [b for b in self.shelf if b.meeting is None]
         return tuple(self._line(barrier, now) for barrier in barriers[:COORD_NAMES_SHOWN_MAX])
 
     @property
@@ -152,41 +159,34 @@ class Barriers:
         return len(self._open)
 
     def __len__(self) -> int:
-        return len(self._barriers)
+        return len(self.shelf)
 
     def restore(self, record: Record) -> None:
         """Take back a record."""
         content = record.content or b""
         if record.kind == "outcome":
-            barrier = self._barriers.setdefault(record.name, Barrier(record.name))
+            barrier = self._restored(record.name)
             barrier.end(msgspec.json.decode(content, type=Outcome))
             return
         name, _, agent = record.name.partition(" ")
-        barrier = self._barriers.setdefault(name, Barrier(name))
+        barrier = self._restored(name)
         barrier.recorded.add(agent)
         barrier.move(agent, msgspec.json.decode(content, type=Cursor))
 
-    def put_in_order(self) -> None:
-        """Bring those that were restored into the order in which they ended."""
-        barriers = sorted(self._barriers.values(), key=Barrier.ended_ms)
-        self._barriers = {barrier.name: barrier for barrier in barriers}
-
     # --- inside ---
 
-    def _make_room(self) -> bool:
-        """Let one more barrier be: the one that ended longest ago is forgotten for it."""
-        if len(self._barriers) < COORD_NAMES_MAX:
-            return True
-        closed = (barrier for barrier in self._barriers.values() if barrier.meeting is None)
-        oldest = next(closed, None)
-        if oldest is None:
-            return False
-        del self._barriers[oldest.name]
-        for generation in oldest.outcomes:
-            self._write("outcome", oldest.name, generation, None)
-        for agent in oldest.recorded:
-            self._write("cursor", f"{oldest.name} {agent}", 0, None)
-        return True
+    def _restored(self, name: str) -> Barrier:
+        barrier = self.shelf.get(name)
+        if barrier is None:
+            barrier = Barrier(name)
+            self.shelf.add(barrier)
+        return barrier
+
+    def _forget(self, barrier: Barrier) -> None:
+        for generation in barrier.outcomes:
+            self._write("outcome", barrier.name, generation, None)
+        for agent in barrier.recorded:
+            self._write_cursor(barrier, agent, None)
 
     def _begin(self, barrier: Barrier, meeting: Meeting, now: float) -> Meeting:
         barrier.meeting = meeting
@@ -253,13 +253,13 @@ class Barriers:
         self, barrier: Barrier, meeting: Meeting, start_at_ms: int, fault: Fault | None, now: float
     ) -> None:
         self._close(barrier, meeting)
-        self._barriers[barrier.name] = self._barriers.pop(barrier.name)
         arrived = meeting.arrived
         onces = tuple(barrier.cursors[name].once for name in arrived)
         untold = tuple(name for name, tickets in arrived.items() if not tickets)
         generation = barrier.decided + 1
         outcome = Outcome(generation, start_at_ms, tuple(arrived), onces, untold, fault)
         forgotten, agents = barrier.end(outcome)
+        self.shelf.note_end(barrier)
         self._desk.ended["released" if fault is None else fault.code] += 1
         self._write("outcome", barrier.name, generation, msgspec.json.encode(outcome))
         if forgotten > 0:
@@ -325,7 +325,7 @@ class Barriers:
 
     def _need(self, name: str) -> Need:
         """Tell what a meeting waits for."""
-        meeting = self._barriers[name].meeting
+        meeting = self._open[name].meeting
         assert meeting is not None, "open barriers have meetings"
         lacking, roster = meeting.terms.needed - len(meeting.arrived), meeting.terms.roster
         living, newcomers = self._agents.living, self._agents.newcomers()

@@ -121,7 +121,7 @@ class Coordinator:
         except (msgspec.MsgspecError, ValueError, KeyError) as error:
             raise StorageError(f"what was kept cannot be read: {error}") from error
         for run in self._runs.values():
-            run.barriers.put_in_order()
+            run.barriers.shelf.put_in_order()
             # Silent agents use a run by being there, and nothing notes that: they may come back.
             self._keep(run, now + COORD_LEASE_S)
 
