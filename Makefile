@@ -43,7 +43,7 @@ test: $(READY) ## all tests but those of the browser; each core must be covered 
 	$(BIN)/coverage run --source=tidelab.core -m pytest lab/tests/core
 	$(BIN)/coverage report --fail-under=100
 	$(BIN)/python -m pytest engine/tests lab/tests --ignore=engine/tests/core --ignore=lab/tests/core \
-		--ignore=engine/tests/e2e --ignore=lab/tests/e2e -n 4
+		--ignore=engine/tests/e2e --ignore=lab/tests/e2e -n 4 --dist worksteal
 	$(BIN)/tidelab selftest --runs 100
 
 e2e: $(READY) ## the pages in a real browser; installs Chromium when root

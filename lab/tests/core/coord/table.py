@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TypeVar
 
 from tidelab.core.coord.answer import Answer, Body, Fault, Push
-from tidelab.core.coord.command import Command, Join
+from tidelab.core.coord.command import Command, Join, Wait
 from tidelab.core.coord.coordinator import Coordinator, Rights
 from tidelab.core.coord.record import Record
 
 B = TypeVar("B", bound=Body)
+
+
+def wait(barrier: str = "b", **more: object) -> Wait:
+    return Wait(barrier=barrier, **more)  # type: ignore[arg-type]
 
 
 class Table:

@@ -5,17 +5,10 @@ Method: look back, ask twice at once, lose answers; then see which generation th
 
 from __future__ import annotations
 
-import pytest
-
-from lab.tests.core.coord.table import Table
-from tidelab.core.coord import shelf
+from lab.tests.core.coord.table import Table, wait
 from tidelab.core.coord.answer import Answer, Released
-from tidelab.core.coord.command import Await, Cancel, Drop, Leave, Wait
+from tidelab.core.coord.command import Await, Drop, Leave
 from tidelab.limits import COORD_ANSWERS_KEPT
-
-
-def wait(barrier: str = "b", **more: object) -> Wait:
-    return Wait(barrier=barrier, **more)  # type: ignore[arg-type]
 
 
 def test_looking_back_moves_nothing() -> None:
@@ -76,59 +69,6 @@ def test_the_names_of_one_wait_are_bounded() -> None:
     a = table.join("a")
     assert table.ok(a, wait(target=2, once="w1"), Released).generation == 1
     assert table.ask(a, wait(target=2, once="w0")) is None, "it was forgotten"
-
-
-def test_a_long_test_may_name_each_barrier_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shelf, "COORD_NAMES_MAX", 3)
-    table = Table()
-    a, b, late = (table.join(name) for name in ("a", "b", "late"))
-    table.ask(a, wait("open", target=2))
-    for number in range(100, 0, -1):
-        table.ask(b, wait(f"round-{number}", target=1, lead_ms=0))
-        table.ok(late, wait(f"round-{number}", target=1), Released)
-        if number == 50:
-            table.restart()
-            a, b, late = (table.join(name) for name in ("a", "b", "late"))
-            table.ask(a, wait("open", target=2))
-        table.pass_time(0.01)
-    kept = {(at[1], at[2].split()[0]) for at in table.disk if at[1] in ("outcome", "cursor")}
-    assert kept == {(kind, f"round-{n}") for kind in ("outcome", "cursor") for n in (1, 2)}
-    table.ask(b, wait("open", target=2))
-    assert table.last(a, Released).barrier == "open"
-
-
-def test_the_barrier_that_ended_longest_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shelf, "COORD_NAMES_MAX", 2)
-    table = Table()
-    a, b = table.join("a"), table.join("b")
-    for name in ("busy", "old"):
-        table.ask(a, wait(name, target=1))
-        table.pass_time(10)
-    table.ask(a, wait("busy", target=2))
-    table.ask(b, Cancel(barrier="busy"))
-    table.ask(a, wait("new", target=1))
-    assert {at[2] for at in table.disk if at[1] == "outcome"} == {"busy", "new"}
-
-
-def test_many_agents_at_many_barriers_are_not_remembered_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(shelf, "COORD_PLACES_MAX", 12)
-    table = Table()
-    a, b = table.join("a"), table.join("b")
-    table.ask(a, wait("open", target=2))
-    for number in range(20):
-        for agent in (a, b):  # both came, and both are remembered: four places
-            table.ask(agent, wait(f"round-{number}", target=2))
-        table.pass_time(1)
-        if number == 10:
-            table.restart()
-            a, b = table.join("a"), table.join("b")
-            table.ask(a, wait("open", target=2))
-    kept = [at[2] for at in table.disk if at[1] == "outcome"]
-    assert kept == ["round-16", "round-17", "round-18", "round-19"]
-    table.ask(b, wait("open", target=2))
-    assert table.last(a, Released).barrier == "open"
 
 
 def test_whoever_is_sent_away_is_answered_in_the_order_in_which_it_asked() -> None:

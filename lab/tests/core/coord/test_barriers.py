@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from lab.tests.core.coord.table import Table
+from lab.tests.core.coord.table import Table, wait
 from tidelab.core.coord import barriers, shelf
 from tidelab.core.coord.answer import Answer, Done, Fault, Released, Roll, RunStory, Waiting
-from tidelab.core.coord.command import Abandon, Beat, Cancel, Inspect, Join, Leave, Raise, Wait
-
-
-def wait(barrier: str = "b", **more: object) -> Wait:
-    return Wait(barrier=barrier, **more)  # type: ignore[arg-type]
+from tidelab.core.coord.command import Abandon, Beat, Cancel, Inspect, Join, Leave, Raise
 
 
 def roll_of(fault: Fault) -> Roll:
