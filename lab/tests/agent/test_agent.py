@@ -191,6 +191,20 @@ def test_many_change_one_key_and_no_change_is_lost() -> None:
     play(scene())
 
 
+def test_what_json_has_no_number_for_is_refused_and_not_made_null() -> None:
+    async def scene() -> None:
+        async with running() as url, agent(url, "a") as a:
+            for wrong in (float("nan"), {"x": [None, float("inf")]}):
+                with pytest.raises(ValueError, match="not JSON compliant"):
+                    await a.put("k", wrong)
+                with pytest.raises(ValueError, match="not JSON compliant"):
+                    await a.publish("t", wrong)
+            assert await a.put("k", {"x": [None, 1.5]}) == 1
+            assert (await a.get("k")).value == {"x": [None, 1.5]}
+
+    play(scene())
+
+
 def test_a_key_is_watched() -> None:
     async def scene() -> None:
         async with running() as url, agent(url, "a") as a, agent(url, "b") as b:

@@ -7,6 +7,7 @@ was started again; and what it asked for happens once.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -299,4 +300,8 @@ def _entry(read: KeyRead) -> Entry:
 
 
 def _raw(value: Any) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(value))
+    """Write a value as JSON; raises ValueError for what JSON has no number for, as NaN."""
+    text = msgspec.json.encode(value)
+    if b"null" in text:  # so msgspec writes NaN and infinity, without a word
+        json.dumps(msgspec.to_builtins(value), allow_nan=False)
+    return msgspec.Raw(text)
