@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from tidelab.core.coord.answer import Answer, Body, Fault, Push
+from tidelab.core.coord.answer import Answer, Body, Fault, Push, Roll
 from tidelab.core.coord.command import Command, Join, Wait
 from tidelab.core.coord.coordinator import Coordinator, Rights
 from tidelab.core.coord.record import Record
 
 B = TypeVar("B", bound=Body)
+
+
+def roll_of(fault: Fault) -> Roll:
+    assert fault.roll is not None
+    return fault.roll
 
 
 def wait(barrier: str = "b", **more: object) -> Wait:

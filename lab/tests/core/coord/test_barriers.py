@@ -7,16 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from lab.tests.core.coord.table import Table, wait
-from tidelab.core.coord import barriers, shelf
+from lab.tests.core.coord.table import Table, roll_of, wait
+from tidelab.core.coord import shelf
 from tidelab.core.coord.answer import Answer, Done, Fault, Released, Roll, RunStory, Waiting
-from tidelab.core.coord.command import Abandon, Beat, Cancel, Inspect, Join, Leave, Raise
-
-
-def roll_of(fault: Fault) -> Roll:
-    assert fault.roll is not None
-    return fault.roll
-
+from tidelab.core.coord.command import Abandon, Beat, Cancel, Inspect, Join, Leave
 
 # --- release ---
 
@@ -197,42 +191,6 @@ def test_barriers_where_somebody_waits_are_bounded(monkeypatch: pytest.MonkeyPat
 # --- failing ---
 
 
-def test_a_timeout_tells_who_came_who_is_missing_who_died_and_what_each_did() -> None:
-    table = Table()
-    a, b, c = table.join("a"), table.join("b"), table.join("c", lease_s=0)
-    table.ask(b, Beat(doing="loading"))
-    table.ask(a, wait(target=4, timeout_s=5))
-    table.pass_time(1)
-    table.ask(c, Raise(signal="s"))
-    table.leave(c)
-    table.pass_time(4)
-    fault = table.last_fault(a)
-    roll = roll_of(fault)
-    assert fault.code == "timeout"
-    assert (roll.arrived, roll.missing, roll.dead) == (("a",), ("b",), ("c",))
-    assert (roll.needed, roll.arrived_count, roll.missing_count) == (4, 1, 3)
-    assert roll.doing["c"] == "dead for 4.0 s; asked to raise s 4.0 s ago"
-    assert fault.message == (
-        "barrier b, generation 1: timed out after 5 s; 1 of 4 arrived (a); "
-        "missing: b (loading (5.0 s ago); asked to join r 5.0 s ago); "
-        "gone: c (dead for 4.0 s; asked to raise s 4.0 s ago)"
-    )
-    assert table.fault(b, wait(target=4)).message == fault.message, "late, it is told the same"
-    assert table.ask(b, wait(target=4)) is None, "and then may try again"
-
-
-def test_names_are_cut_and_numbers_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(barriers, "COORD_NAMES_SHOWN_MAX", 2)
-    table = Table()
-    peers = [table.join(f"a{n}") for n in range(9)]
-    for peer in peers[:5]:
-        table.ask(peer, wait(target=10, timeout_s=1))
-    table.pass_time(1)
-    roll = roll_of(table.last_fault(peers[0]))
-    assert (len(roll.arrived), roll.arrived_count) == (2, 5)
-    assert (len(roll.missing), roll.missing_count, len(roll.doing)) == (2, 5, 4)
-
-
 def test_cancelling_sends_everybody_away() -> None:
     table = Table()
     a, b = table.join("a"), table.join("b")
@@ -295,20 +253,6 @@ def test_a_size_that_comes_later_is_judged_at_once() -> None:
     assert table.last_fault(a).code == "broken"
 
 
-def test_two_who_wait_for_each_other_are_told_so() -> None:
-    table = Table()
-    a, b, c = (table.join(name) for name in "abc")
-    table.ask(c, wait("other", roster=("c", "d")))
-    table.ask(a, wait("x", roster=("a", "b")))
-    table.ask(b, wait("y", roster=("a", "b")))
-    for peer, name in ((a, "x"), (b, "y")):
-        fault = table.last_fault(peer)
-        assert fault.code == "deadlock"
-        story = f"barrier {name}, generation 1: at x a wait for b; at y b wait for a; 1 of 2"
-        assert fault.message.startswith(story)
-    assert len(table.told[c]) == 1, "d may still come"
-
-
 def test_an_agent_that_does_several_things_at_once_is_no_deadlock() -> None:
     table = Table()
     a, b = table.join("a", is_concurrent=True), table.join("b")
@@ -361,21 +305,3 @@ def test_a_request_that_waits_is_answered_when_its_agent_loses_its_place() -> No
     table.join("a")
     assert table.last_fault(visit).code == "cancelled"
     assert table.last_fault(visit).message == "a is away and waits no more"
-
-
-# --- looking ---
-
-
-def test_a_description_shows_where_somebody_waits_first() -> None:
-    table = Table()
-    a = table.join("a")
-    table.ok(a, wait("done", target=1), Released)
-    table.ask(a, wait("failed", target=2))
-    table.ask(a, Cancel(barrier="failed"))
-    table.ask(a, wait("open", target=2))
-    lines = table.ok(a, Inspect(run="r"), RunStory).barriers
-    assert [(line.barrier, line.decided, line.last) for line in lines] == [
-        ("open", 0, None), ("done", 1, "released"), ("failed", 1, "cancelled"),
-    ]  # fmt: skip
-    assert lines[0].roll is not None
-    assert lines[0].roll.arrived == ("a",)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from tidelab.core.coord import roll
 from tidelab.core.coord.agent import GONE, Agent
 from tidelab.core.coord.agents import Agents
 from tidelab.core.coord.answer import (
@@ -20,7 +21,6 @@ from tidelab.core.coord.answer import (
     Done,
     Fault,
     Released,
-    Roll,
     Waiting,
 )
 from tidelab.core.coord.barrier import Barrier, Meeting, terms_of
@@ -33,7 +33,6 @@ from tidelab.limits import (
     COORD_AGENTS_MAX,
     COORD_NAMES_MAX,
     COORD_NAMES_SHOWN_MAX,
-    COORD_STUCK_SHOWN_MAX,
 )
 
 
@@ -133,11 +132,9 @@ class Barriers:
         agents = (self._agents.get(name) for need in needs.values() for name in need.waiting)
         free = {agent.name for agent in agents if agent is not None and agent.is_concurrent}
         stuck = find_deadlock(needs, free)
-        shown = [self._waits_for(name, needs[name]) for name in stuck[:COORD_STUCK_SHOWN_MAX]]
-        if (more := len(stuck) - len(shown)) > 0:
-            shown.append(f"and {more} more")
+        knot = roll.knot_of(stuck, needs)
         for name in stuck:
-            self._fail(self._open[name], "deadlock", "; ".join(shown), now)
+            self._fail(self._open[name], "deadlock", knot, now)
 
     def close(self) -> None:
         """Forget all: the run is deleted, and everybody was sent away."""
@@ -148,10 +145,12 @@ class Barriers:
     # --- what is known ---
 
     def lines(self, now: float) -> tuple[BarrierLine, ...]:
-        """Describe the barriers, those where somebody waits first."""
-        barriers = [*self._open.values()]
-        barriers += [b for b in self.shelf if b.meeting is None]
-        return tuple(self._line(barrier, now) for barrier in barriers[:COORD_NAMES_SHOWN_MAX])
+        """Describe those where somebody waits, then those that ended last, by their names."""
+        closed = (barrier for barrier in self.shelf.newest_first() if barrier.meeting is None)
+        shown = [*itertools.islice(self._open.values(), COORD_NAMES_SHOWN_MAX)]
+        newest = itertools.islice(closed, COORD_NAMES_SHOWN_MAX - len(shown))
+        shown += sorted(newest, key=lambda barrier: barrier.name)
+        return tuple(roll.line_of(barrier, self._agents, now) for barrier in shown)
 
     @property
     def waiting(self) -> int:
@@ -245,9 +244,10 @@ class Barriers:
     def _fail(self, barrier: Barrier, code: Code, why: str, now: float) -> None:
         meeting = barrier.meeting
         assert meeting is not None, "only open meetings fail"
-        roll = self._roll(barrier, meeting, now)
-        told = f"barrier {barrier.name}, generation {roll.generation}: {why}; {_words_of(roll)}"
-        self._end(barrier, meeting, round(now * 1000), Fault(code, told, roll), now)
+        called = roll.call(barrier, meeting, self._agents, now)
+        at = f"barrier {barrier.name}, generation {called.generation}"
+        fault = Fault(code, f"{at}: {why}; {roll.words_of(called)}", called)
+        self._end(barrier, meeting, round(now * 1000), fault, now)
 
     def _end(
         self, barrier: Barrier, meeting: Meeting, start_at_ms: int, fault: Fault | None, now: float
@@ -334,47 +334,6 @@ class Barriers:
         unknown = len(roster - living - self._agents.gone)
         return Need(lacking, roster & living, min(newcomers, unknown), meeting.arrived.keys())
 
-    def _waits_for(self, name: str, need: Need) -> str:
-        waiting = ", ".join(sorted(need.waiting)[:10])
-        able = ", ".join(sorted(need.able - need.waiting)[:10])
-        return f"at {name} {waiting} wait for {able}"
-
-    def _line(self, barrier: Barrier, now: float) -> BarrierLine:
-        last, meeting = barrier.outcomes.get(barrier.decided), barrier.meeting
-        ended = None
-        if last is not None:
-            ended = "released" if last.fault is None else last.fault.code
-        roll = None if meeting is None else self._roll(barrier, meeting, now)
-        since_ms = None if meeting is None else round(meeting.since * 1000)
-        return BarrierLine(barrier.name, barrier.decided, ended, roll, since_ms)
-
-    def _roll(self, barrier: Barrier, meeting: Meeting, now: float) -> Roll:
-        arrived, roster = meeting.arrived, meeting.terms.roster
-        missing = sorted((self._agents.living if roster is None else roster).difference(arrived))
-        gone = [a for name in self._agents.gone if (a := self._agents.get(name)) is not None]
-        if roster is None:
-            dead = sorted(a.name for a in gone if a.since >= meeting.since)
-        else:
-            dead = sorted(a.name for a in gone if a.name in roster)
-            missing = [name for name in missing if name not in self._agents.gone]
-        shown = COORD_NAMES_SHOWN_MAX
-        named = [*list(arrived)[:shown], *missing[:shown], *dead[:shown]]
-        return Roll(
-            barrier=barrier.name,
-            generation=barrier.decided + 1,
-            needed=meeting.terms.full,
-            arrived_count=len(arrived),
-            arrived=tuple(arrived)[:shown],
-            missing_count=meeting.terms.full - len(arrived),
-            missing=tuple(missing[:shown]),
-            dead=tuple(dead[:shown]),
-            doing={name: self._story(name, now) for name in named},
-        )
-
-    def _story(self, name: str, now: float) -> str:
-        agent = self._agents.get(name)
-        return "was never here" if agent is None else agent.story(now)
-
 
 def _released(name: str, outcome: Outcome, agent: Agent, rank: int | None, now: float) -> Released:
     return Released(
@@ -386,13 +345,3 @@ def _released(name: str, outcome: Outcome, agent: Agent, rank: int | None, now: 
         arrived=len(outcome.arrived),
         rank=rank,
     )
-
-
-def _words_of(roll: Roll) -> str:
-    """Say a roll in one sentence."""
-    parts = [f"{roll.arrived_count} of {roll.needed} arrived"]
-    parts[0] += f" ({', '.join(roll.arrived[:10])})" if roll.arrived else ""
-    for word, names in (("missing", roll.missing), ("gone", roll.dead)):
-        if names:
-            parts.append(f"{word}: " + ", ".join(f"{n} ({roll.doing[n]})" for n in names[:10]))
-    return "; ".join(parts)

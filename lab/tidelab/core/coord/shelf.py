@@ -25,8 +25,9 @@ class Shelf:
     def __len__(self) -> int:
         return len(self._barriers)
 
-    def __iter__(self) -> Iterator[Barrier]:
-        return iter(self._barriers.values())
+    def newest_first(self) -> Iterator[Barrier]:
+        """Give them, the one that ended last first."""
+        return reversed(self._barriers.values())
 
     def get(self, name: str) -> Barrier | None:
         """Find a barrier."""
