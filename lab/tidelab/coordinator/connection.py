@@ -277,6 +277,7 @@ class Connection(asyncio.Protocol):
         if self._is_kept_back():
             self.transport.pause_reading()
         else:
+            self._is_heard = True  # what it has said meanwhile is still to be read
             self.transport.resume_reading()
 
     def _write(self, data: bytes) -> None:
