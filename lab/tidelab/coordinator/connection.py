@@ -146,8 +146,7 @@ class Connection(asyncio.Protocol):
         """Note that the agent reads again."""
         self._is_full = False
         self._write_on()
-        self._read()
-        self._regulate()
+        self._rest()  # asyncio would end a transport twice that is closed while it calls this
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the agent: the socket is gone."""
@@ -246,8 +245,7 @@ class Connection(asyncio.Protocol):
                 if message is None:
                     return
                 self._take(*message)
-            self._is_resting = True  # it is the others' turn
-            asyncio.get_running_loop().call_soon(self._read_on)
+            self._rest()  # it is the others' turn
         except BrokenFrameError as broken:
             self._hang_up(broken.code, str(broken))
         except Exception:  # noqa: BLE001 - a bug in one conversation must not end all the others
@@ -266,6 +264,11 @@ class Connection(asyncio.Protocol):
             if opcode is Opcode.TEXT and self._desk.manners.checks_text:
                 _check_text(payload)
             self._session.receive(payload)
+
+    def _rest(self) -> None:
+        if not self._is_resting:
+            self._is_resting = True
+            asyncio.get_running_loop().call_soon(self._read_on)
 
     def _read_on(self) -> None:
         self._is_resting = False

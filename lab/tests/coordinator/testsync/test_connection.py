@@ -97,6 +97,21 @@ async def test_a_close_is_answered_with_its_code_and_the_socket_is_closed(
 
 
 @on_loop
+async def test_an_agent_that_closes_before_it_has_read_is_sent_the_rest() -> None:
+    async with server() as at, agent(at, 1) as other, raw(at.ws_url) as (answers, writer):
+        data = '"' + "a" * (8 << 20) + '"'
+        await other.send(f'{{"command":"update_data","content":{data}}}')
+        await shake_hands(answers, writer)
+        assert await ask(other, COUNT) == counted(2)
+        writer.write(frame(READ) + closing(b"\x03\xe8"))
+        async with asyncio.timeout(20):
+            told = await answers.read()
+        assert (
+            told == Frame(Opcode.BINARY, data.encode()).serialize(mask=False) + b"\x88\x02\x03\xe8"
+        )
+
+
+@on_loop
 async def test_an_agent_that_does_not_answer_a_close_is_cut() -> None:
     async with server() as at, raw(at.ws_url) as (answers, writer):
         await shake_hands(answers, writer)
