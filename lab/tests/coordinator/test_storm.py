@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import pytest
@@ -25,7 +27,10 @@ from lab.tests.coordinator.kit import (
     process,
     running,
 )
-from tidelab.coordinator import listener
+from tidelab.coordinator import keeper, listener
+from tidelab.coordinator.storage.memory import MemoryStorage
+from tidelab.coordinator.v2 import socket as v2_socket
+from tidelab.core.coord.record import Write
 from tidelab.core.coord.testsync.limits import REQUEST_S
 
 
@@ -94,3 +99,34 @@ def test_without_descriptors_new_ones_are_turned_away_and_nobody_else_notices() 
             assert await server.end() == 0
 
     asyncio.run(scene())
+
+
+@on_loop
+async def test_who_was_not_read_while_the_disk_stood_still_is_not_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(v2_socket, "COORD_PING_S", 0.1)
+    monkeypatch.setattr(keeper, "COORD_PENDING_MAX", 0)
+    disk = asyncio.Event()
+
+    async def commit(storage: MemoryStorage, writes: Sequence[Write]) -> None:
+        await disk.wait()
+
+    async with running() as url:
+        loop = asyncio.get_running_loop()
+        patient = await connect_slowly(url)
+        monkeypatch.setattr(MemoryStorage, "commit", commit)
+        await loop.sock_sendall(patient, masked({"do": "join", "run": "r", "agent": "patient"}))
+        told = b""
+        while told.count(b"\x89\x00") < 3:  # at least two of them while nobody listens
+            told += await loop.sock_recv(patient, 4096)
+            await loop.sock_sendall(patient, b"\x8a\x80\0\0\0\0")
+        disk.set()
+        time.sleep(0.2)  # noqa: ASYNC251  # why: the next ping falls due before anything is read
+        await loop.sock_sendall(patient, masked({"id": 7, "do": "raise", "signal": "s"}))
+        async with asyncio.timeout(DEADLINE_S):
+            while b'"sequence":1' not in told:
+                received = await loop.sock_recv(patient, 4096)
+                assert received, "it was cut, with its answers to all pings unread"
+                told += received
+        patient.close()

@@ -3,7 +3,8 @@
 An `asyncio.Protocol` of our own takes the place of uvicorn's WebSocket implementation, for agents
 of either protocol: without a task, a queue or a future for each of them. The sans-I/O protocol of
 `websockets` shakes hands and is dropped; frames are read by `core.coord.websocket`. They are
-written past the transport while that holds nothing: one system call, and no bookkeeping.
+written past the transport while that holds nothing: one system call, and no bookkeeping. What the
+socket has no room for is not copied: hundreds who read the same data slowly share them.
 
 The rule: a message is taken when the one before is done with, none while the socket is left unread,
 and after a few it is the others' turn. So whoever is slow holds a bounded amount of memory, and
@@ -17,6 +18,7 @@ import logging
 import os
 import socket
 import sys
+from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from websockets.http11 import Request, Response
@@ -91,7 +93,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_connections", "_descriptor", "_desk", "_handshake", "_is_full", "_is_heard", "_is_held",
-        "_is_resting", "_reader", "_session", "_timer", "transport",
+        "_is_resting", "_reader", "_session", "_timer", "_unsent", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +114,8 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._descriptor: int | None = None
         """Of a plain socket that is open."""
+        self._unsent = deque[memoryview]()
+        """What the transport, which copies what it is given, has no room for."""
         self.transport: asyncio.Transport
 
     # --- asyncio.Protocol ---
@@ -141,12 +145,13 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Note that the agent reads again."""
         self._is_full = False
-        self._read()
-        self._regulate()
+        self._write_on()
+        self._rest()  # asyncio would end a transport twice that is closed while it calls this
 
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the agent: the socket is gone."""
         self._connections.discard(self)
+        self._unsent.clear()
         self._descriptor = self._reader = None
         self._leave()
 
@@ -240,8 +245,7 @@ class Connection(asyncio.Protocol):
                 if message is None:
                     return
                 self._take(*message)
-            self._is_resting = True  # it is the others' turn
-            asyncio.get_running_loop().call_soon(self._read_on)
+            self._rest()  # it is the others' turn
         except BrokenFrameError as broken:
             self._hang_up(broken.code, str(broken))
         except Exception:  # noqa: BLE001 - a bug in one conversation must not end all the others
@@ -251,8 +255,7 @@ class Connection(asyncio.Protocol):
         if opcode is Opcode.CLOSE:
             self.send(frame(Opcode.CLOSE, payload[:2]))
             self._end_soon()
-            self._reader = None
-            self.transport.close()
+            self._part()
         elif self._session is None:
             return  # we have said goodbye, and wait for the agent's
         elif opcode is Opcode.PING:
@@ -261,6 +264,11 @@ class Connection(asyncio.Protocol):
             if opcode is Opcode.TEXT and self._desk.manners.checks_text:
                 _check_text(payload)
             self._session.receive(payload)
+
+    def _rest(self) -> None:
+        if not self._is_resting:
+            self._is_resting = True
+            asyncio.get_running_loop().call_soon(self._read_on)
 
     def _read_on(self) -> None:
         self._is_resting = False
@@ -277,20 +285,28 @@ class Connection(asyncio.Protocol):
         if self._is_kept_back():
             self.transport.pause_reading()
         else:
+            self._is_heard = True  # what it has said meanwhile is still to be read
             self.transport.resume_reading()
 
     def _write(self, data: bytes) -> None:
-        transport = self.transport
-        if self._descriptor is not None and not transport.get_write_buffer_size():
+        taken, is_behind = 0, self._unsent or self.transport.get_write_buffer_size()
+        if self._descriptor is not None and not is_behind:
             try:
                 taken = os.write(self._descriptor, data)
             except OSError:  # it is full, or gone: its transport finds that out, too
                 taken = 0
-            if taken == len(data):
-                return
-            data = data[taken:]
-        if not transport.is_closing():
-            transport.write(data)
+        if taken < len(data):
+            self._unsent.append(memoryview(data)[taken:])
+            self._write_on()
+
+    def _write_on(self) -> None:
+        """Give the transport more until it calls `pause_writing`."""
+        piece = self._desk.manners.unsent_bytes_max
+        while self._unsent and not self._is_full and not self.transport.is_closing():
+            data = self._unsent.popleft()
+            if len(data) > piece:
+                self._unsent.appendleft(data[piece:])
+            self.transport.write(data[:piece])
 
     # --- the end ---
 
@@ -311,7 +327,13 @@ class Connection(asyncio.Protocol):
     def _hang_up(self, code: int, why: str) -> None:
         """End a connection that makes no sense; what else it sends is dropped."""
         self.close(code, why)
+        self._part()
+
+    def _part(self) -> None:
+        """Read no more, and close the socket behind all that is unsent."""
         self._reader = None
+        while self._unsent:
+            self.transport.write(self._unsent.popleft())
         self.transport.close()
 
     def _end_soon(self) -> None:

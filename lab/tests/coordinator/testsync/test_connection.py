@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import sqlite3
+import tracemalloc
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -96,6 +97,21 @@ async def test_a_close_is_answered_with_its_code_and_the_socket_is_closed(
 
 
 @on_loop
+async def test_an_agent_that_closes_before_it_has_read_is_sent_the_rest() -> None:
+    async with server() as at, agent(at, 1) as other, raw(at.ws_url) as (answers, writer):
+        data = '"' + "a" * (8 << 20) + '"'
+        await other.send(f'{{"command":"update_data","content":{data}}}')
+        await shake_hands(answers, writer)
+        assert await ask(other, COUNT) == counted(2)
+        writer.write(frame(READ) + closing(b"\x03\xe8"))
+        async with asyncio.timeout(20):
+            told = await answers.read()
+        assert (
+            told == Frame(Opcode.BINARY, data.encode()).serialize(mask=False) + b"\x88\x02\x03\xe8"
+        )
+
+
+@on_loop
 async def test_an_agent_that_does_not_answer_a_close_is_cut() -> None:
     async with server() as at, raw(at.ws_url) as (answers, writer):
         await shake_hands(answers, writer)
@@ -136,6 +152,32 @@ async def test_an_agent_that_does_not_read_is_not_obeyed_and_delays_nobody() -> 
         async with asyncio.timeout(10):
             while await ask(other, READ) != b'"slow"':
                 pass
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+@on_loop
+async def test_many_who_read_the_same_data_slowly_share_them(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.db" if kind == "sqlite" else None
+    async with server(path) as at, agent(at, 1) as other, AsyncExitStack() as stack:
+        data = '"' + "a" * (8 << 20) + '"'
+        await other.send(f'{{"command":"update_data","content":{data}}}')
+        slow = [await stack.enter_async_context(raw(at.ws_url)) for _ in range(20)]
+        for answers, writer in slow:
+            await shake_hands(answers, writer)
+        slow[0][1].write(frame(wait("x", 2)))
+        tracemalloc.start()
+        for answers, writer in slow:
+            writer.write(frame(READ))
+            assert await answers.readexactly(2) == b"\x82\x7f"
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held < 4 * len(data), "each holds less than two megabytes of its own"
+        told = await ask(other, wait("x", 2))
+        assert isinstance(told, str)
+        rest = Frame(Opcode.BINARY, data.encode()).serialize(mask=False)[2:]
+        rest += Frame(Opcode.TEXT, told.encode()).serialize(mask=False)
+        async with asyncio.timeout(20):
+            assert await slow[0][0].readexactly(len(rest)) == rest
 
 
 @on_loop

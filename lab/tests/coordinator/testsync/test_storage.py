@@ -126,6 +126,39 @@ async def test_a_file_that_somebody_else_has_locked_is_told(
         assert await storage.create(1, b"x", 0)
 
 
+@on_loop
+async def test_all_who_ask_of_a_locked_file_are_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(storage_module, "DATABASE_BUSY_S", 0.5)
+    with opened("sqlite", tmp_path) as storage:
+        with contextlib.closing(sqlite3.connect(tmp_path / "t.db")) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            # one after the other they would take twice that
+            async with asyncio.timeout(2), asyncio.TaskGroup() as tasks:
+                for number in range(8):
+                    tasks.create_task(is_told(storage, number))
+        await storage.keep(1, b"x", 0)
+
+
+@on_loop
+async def test_nothing_is_kept_in_a_file_that_is_gone(tmp_path: Path) -> None:
+    with opened("sqlite", tmp_path) as storage:
+        await storage.keep(1, b"x", 0)
+        (tmp_path / "t.db").unlink()
+        for write in (storage.create, storage.keep):
+            with pytest.raises(StorageError, match="was deleted or replaced while it was used"):
+                await write(2, b"x", 0)
+        (tmp_path / "t.db").touch()
+        with pytest.raises(StorageError, match="was deleted or replaced while it was used"):
+            await storage.keep(2, b"x", 0)
+
+
+async def is_told(storage: Storage, number: int) -> None:
+    with pytest.raises(StorageError, match="SQLite: database is locked"):
+        await storage.keep(number, b"x", 0)
+
+
 def test_what_is_no_database_is_told(tmp_path: Path) -> None:
     file = tmp_path / "t.db"
     file.write_bytes(b"this is not a database, but it is long enough to look like one" * 20)

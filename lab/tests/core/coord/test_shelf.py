@@ -9,8 +9,8 @@ import pytest
 
 from lab.tests.core.coord.table import Table, wait
 from tidelab.core.coord import shelf
-from tidelab.core.coord.answer import Released
-from tidelab.core.coord.command import Cancel
+from tidelab.core.coord.answer import Released, RunStory
+from tidelab.core.coord.command import Cancel, Inspect
 
 
 def test_a_long_test_may_name_each_barrier_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,3 +64,31 @@ def test_many_agents_at_many_barriers_are_not_remembered_for_ever(
     assert kept == ["round-16", "round-17", "round-18", "round-19"]
     table.ask(b, wait("open", target=2))
     assert table.last(a, Released).barrier == "open"
+
+
+def test_many_who_come_late_to_many_barriers_are_not_remembered_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shelf, "COORD_PLACES_MAX", 12)
+    table = Table()
+    peers = [table.join(name) for name in "abc"]
+    for number in range(20):
+        for peer in peers:  # one is released at once, two come late: four places
+            table.ok(peer, wait(f"round-{number}", target=1), Released)
+        table.pass_time(1)
+    assert {at[2] for at in table.disk if at[1] == "outcome"} == {
+        f"round-{number}" for number in (16, 17, 18, 19)
+    }
+
+
+def test_who_came_and_went_at_many_barriers_is_not_remembered_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shelf, "COORD_PLACES_MAX", 12)
+    table = Table()
+    for number in range(40):
+        a = table.join("a")
+        table.ask(a, wait(f"round-{number}", target=2))
+        table.leave(a)
+    found = table.ok(table.connect(), Inspect(run="r"), RunStory)
+    assert found.counts["barriers"] == 13

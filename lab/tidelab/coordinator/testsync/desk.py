@@ -30,7 +30,7 @@ from tidelab.core.coord.testsync.limits import GONE_S, MESSAGE_BYTES_MAX, PING_S
 from tidelab.core.coord.testsync.meeting import Agent
 from tidelab.core.coord.testsync.meetings import Hang, KeepData, Meetings, SendData, Tell
 from tidelab.core.coord.testsync.routes import Request, route_agents
-from tidelab.core.coord.websocket import Opcode, frame
+from tidelab.core.coord.websocket import Opcode, frame, head
 from tidelab.errors import RefusedError, StorageError
 
 _log = logging.getLogger("tidelab.testsync")
@@ -143,8 +143,9 @@ class AgentsDesk:
         try:
             match deed:
                 case SendData(test_id):
-                    data = await self._storage.read(test_id)
-                    connection.send(frame(Opcode.BINARY, data or b""))
+                    data = await self._storage.read(test_id) or b""
+                    connection.send(head(Opcode.BINARY, len(data)))
+                    connection.send(data)  # apart, because it is not copied so
                 case KeepData(test_id, content):
                     await self._storage.keep(test_id, content, now_ms())
                     self.tally.data_writes += 1

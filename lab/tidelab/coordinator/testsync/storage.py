@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import sqlite3
+import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -113,26 +115,27 @@ class SqliteStorage:
     """Data in a SQLite file with a write-ahead log."""
 
     def __init__(self, path: Path) -> None:
+        self._newest = b""
+        """What was read last: all who are sent the same share it, however slow they are."""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite")
         try:
             self._database = self._thread.submit(_open, path).result()
         except sqlite3.Error as error:
             self._thread.shutdown()
             raise ConfigurationError(f"storage.sqlite_path: cannot use {path}: {error}") from error
+        self._path, self._file = path, path.stat()
 
     async def create(self, test_id: int, data: bytes, now_ms: int) -> bool:
         """Keep data of a test that has none; tell whether it had none."""
-        cursor = await self._ask(lambda: self._database.execute(_CREATE, (test_id, data, now_ms)))
-        return cursor.rowcount == 1
+        return await self._ask(lambda: self._write(_CREATE, test_id, data, now_ms)) == 1
 
     async def keep(self, test_id: int, data: bytes, now_ms: int) -> None:
         """Keep data in place of what a test has."""
-        await self._ask(lambda: self._database.execute(_KEEP, (test_id, data, now_ms)))
+        await self._ask(lambda: self._write(_KEEP, test_id, data, now_ms))
 
     async def read(self, test_id: int) -> bytes | None:
         """Return the data of a test, if it has any."""
-        row = await self._ask(lambda: self._database.execute(_READ, (test_id,)).fetchone())
-        return None if row is None else bytes(row[0] or b"")
+        return await self._ask(lambda: self._read(test_id))
 
     async def forget(self, before_ms: int, but_of: AbstractSet[int]) -> None:
         """Forget data that are older than a time, but those of some tests."""
@@ -145,10 +148,43 @@ class SqliteStorage:
         self._thread.shutdown()
 
     async def _ask(self, question: Callable[[], T]) -> T:
+        asked = time.monotonic()
+
+        def answer() -> T:
+            # All who ask of a locked file hear it at the same time, and not one after the other.
+            left_s = max(0.0, asked + DATABASE_BUSY_S - time.monotonic())
+            self._database.execute(f"PRAGMA busy_timeout = {left_s * 1000:.0f}")
+            return question()
+
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, question)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, answer)
         except sqlite3.Error as error:
             raise StorageError(f"SQLite: {error}") from error
+
+    # --- in the thread ---
+
+    def _read(self, test_id: int) -> bytes | None:
+        row = self._database.execute(_READ, (test_id,)).fetchone()
+        if row is None:
+            return None
+        data = bytes(row[0] or b"")
+        if data != self._newest:
+            self._newest = data
+        return self._newest
+
+    def _write(self, statement: str, test_id: int, data: bytes, now_ms: int) -> int:
+        count = self._database.execute(statement, (test_id, data, now_ms)).rowcount
+        if not self._is_there():
+            told = "the file was deleted or replaced while it was used: start the server again"
+            raise StorageError(f"SQLite: {told}")
+        return count
+
+    def _is_there(self) -> bool:
+        """Tell whether what was written is in a file that can be opened again."""
+        try:
+            return os.path.samestat(self._path.stat(), self._file)
+        except FileNotFoundError:
+            return False
 
 
 def _open(path: Path) -> sqlite3.Connection:

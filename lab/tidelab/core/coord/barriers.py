@@ -282,6 +282,7 @@ class Barriers:
         del self._open[barrier.name]
         self._rosters -= meeting.terms.roster is not None
         barrier.meeting = None
+        self.shelf.note_places(barrier)  # of those, too, who came and left again
 
     def _repeat(
         self, barrier: Barrier, generation: int, agent: Agent, once: str | None, now: float
@@ -298,6 +299,7 @@ class Barriers:
                 gone = next(name for name in barrier.recorded if self._agents.get(name) is None)
                 barrier.forget(gone)
                 self._write_cursor(barrier, gone, None)
+            self.shelf.note_places(barrier)
         if outcome.fault is not None:
             return outcome.fault
         is_one = agent.name in outcome.arrived

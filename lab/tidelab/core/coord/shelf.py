@@ -18,7 +18,7 @@ class Shelf:
     def __init__(self) -> None:
         self._barriers: dict[str, Barrier] = {}
         self._places: dict[str, int] = {}
-        """How many agents each remembers, of those that have ended ..."""
+        """How many agents each remembers, of those where nobody waits ..."""
         self._places_sum = 0
         """... and all of them."""
 
@@ -40,6 +40,10 @@ class Shelf:
     def note_end(self, barrier: Barrier) -> None:
         """Put one that has ended behind all others."""
         self._barriers[barrier.name] = self._barriers.pop(barrier.name)
+        self.note_places(barrier)
+
+    def note_places(self, barrier: Barrier) -> None:
+        """Count again how many agents one remembers."""
         places = barrier.places()
         self._places_sum += places - self._places.get(barrier.name, 0)
         self._places[barrier.name] = places

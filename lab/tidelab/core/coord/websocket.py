@@ -98,19 +98,19 @@ class Reader:
             if not have:
                 self._data, self._at = b"", 0  # what was large is not held until more comes
             return None
-        first, size, head = data[at], data[at + 1] & _SIZE, 6
+        first, size, before = data[at], data[at + 1] & _SIZE, 6
         if self._kind is not None or first not in _WHOLE or data[at + 1] < _MASKED:
             self._judge(first, data[at + 1])
         if size >= _SIZE_OF_16_BITS:
-            head = 8 if size == _SIZE_OF_16_BITS else 14
-            if have < head - 4:
+            before = 8 if size == _SIZE_OF_16_BITS else 14
+            if have < before - 4:
                 return None
-            size = int.from_bytes(data[at + 2 : at + head - 4])
+            size = int.from_bytes(data[at + 2 : at + before - 4])
         if len(self._parts) + size > self._bytes_max:
             raise BrokenFrameError(1009, f"a message has at most {self._bytes_max} bytes")
-        if have < head + size:
+        if have < before + size:
             return None
-        begin = at + head
+        begin = at + before
         end = self._at = begin + size
         return first, _unmask(data[begin:end], data[begin - 4 : begin])
 
@@ -129,12 +129,16 @@ class Reader:
 
 def frame(opcode: Opcode, payload: bytes) -> bytes:
     """Write a frame of a server."""
-    size = len(payload)
+    return head(opcode, len(payload)) + payload
+
+
+def head(opcode: Opcode, size: int) -> bytes:
+    """Write what stands before a payload of a size."""
     if size < _SIZE_OF_16_BITS:
-        return bytes((_LAST | opcode, size)) + payload
+        return bytes((_LAST | opcode, size))
     if size < 1 << 16:
-        return bytes((_LAST | opcode, _SIZE_OF_16_BITS)) + size.to_bytes(2) + payload
-    return bytes((_LAST | opcode, _SIZE_OF_64_BITS)) + size.to_bytes(8) + payload
+        return bytes((_LAST | opcode, _SIZE_OF_16_BITS)) + size.to_bytes(2)
+    return bytes((_LAST | opcode, _SIZE_OF_64_BITS)) + size.to_bytes(8)
 
 
 def close_frame(code: int, reason: str) -> bytes:

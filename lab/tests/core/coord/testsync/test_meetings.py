@@ -92,20 +92,34 @@ def test_more_tests_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> N
         all_.register(2)
 
 
-def test_more_checkpoints_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_waiting_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meetings, "CHECKPOINTS_MAX", 2)
     all_ = Meetings(0)
     agent, leaving = all_.register(1), all_.register(2)
-    wait(all_, agent, "one", 1)
+    wait(all_, agent, "one", 2)
     wait(all_, leaving, "two", 2)
     refused = wait(all_, agent, "three", 1)
     assert isinstance(refused, Tell)
     assert b'"code":503' in refused.text
-    again = wait(all_, agent, "one", 1)
+    again = wait(all_, all_.register(1), "one", 2)
     assert isinstance(again, Tell)
     assert b'"finished":true' in again.text
     all_.leave(leaving, 0)
     assert wait(all_, agent, "three", 2) is None
+
+
+def test_what_was_released_longest_ago_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meetings, "CHECKPOINTS_MAX", 3)
+    all_ = Meetings(0)
+    agent, other = all_.register(1), all_.register(2)
+    wait(all_, agent, "waits", 2)
+    for number in range(10):
+        told = wait(all_, agent, f"round-{number}", 1)
+        assert told == Tell((agent,), frame.released(f"round-{number}", 1500))
+    assert wait(all_, other, "elsewhere", 2) is None, "one test takes no room from another"
+    assert wait(all_, agent, "round-8", 2) is None, "a name that was forgotten is new"
+    assert wait(all_, all_.register(1), "waits", 2) is not None
+    assert all_.counts()["checkpoints"] == 3
 
 
 def test_what_nobody_came_back_to_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,8 +136,11 @@ def test_what_nobody_came_back_to_is_forgotten(monkeypatch: pytest.MonkeyPatch) 
     all_.leave(late, 10)
     all_.clean(10 + LONG_MS)
     assert all_.next_deadline() == 10 + 2 * LONG_MS
+    assert all_.counts() == {"agents": 0, "tests": 0, "checkpoints": 0}
     new = all_.register(1)
-    assert wait(all_, new, "y", 1) == Tell((new,), frame.released("y", 1500))
+    for name in ("y", "z"):  # each makes room for the next
+        assert wait(all_, new, name, 1) == Tell((new,), frame.released(name, 1500))
+    assert all_.counts()["checkpoints"] == 1
 
 
 def test_what_somebody_uses_is_kept() -> None:

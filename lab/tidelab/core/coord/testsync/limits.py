@@ -26,7 +26,7 @@ CHECKPOINT_NAME_MAX = 1024  # characters: the name is sent to everybody who wait
 
 AGENTS_MAX = 10_000  # at once: about 4 KB each
 MEETINGS_MAX = 100_000  # tests that agents have connected to: about 1 KB each
-CHECKPOINTS_MAX = 500_000  # of all tests: about 300 bytes each, and the name
+CHECKPOINTS_MAX = 500_000  # of all tests: about 350 bytes each, and the name
 SHARED_BYTES_IN_MEMORY_MAX = 1 << 30  # of all tests, without SQLite: a file is better then
 CONNECTIONS_MAX = 2 * AGENTS_MAX  # of one port: each agent, and one that is just coming or going
 FILES_MAX = 2 * CONNECTIONS_MAX + 64  # of the process: both ports, and what else is open

@@ -7,7 +7,7 @@ changes nothing.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
 
@@ -80,6 +80,8 @@ class Meetings:
         self._cleaning_at_ms = now_ms + RETENTION_S * 1000
         self._agents_count = 0
         self._checkpoints_count = 0
+        self._released = deque[tuple[Meeting, str]]()
+        """Checkpoints that are remembered for whoever comes late, the oldest first."""
         self.refused: Counter[int] = Counter()
         """Messages that were answered with an error, by its code."""
 
@@ -146,18 +148,28 @@ class Meetings:
 
     def _arrive(self, agent: Agent, identifier: str, target_count: int, now_ms: int) -> Tell | None:
         meeting = agent.meeting
-        before = len(meeting.checkpoints)
         if identifier not in meeting.checkpoints and self._checkpoints_count >= CHECKPOINTS_MAX:
-            raise RefusedError(
-                503,
-                f"no room for checkpoint {shorten(identifier)!r}: use fewer names, or less tests",
-            )
+            self._make_room(identifier)
+        before = len(meeting.checkpoints)
         arrival = meeting.arrive(agent, identifier, target_count, now_ms)
         self._checkpoints_count += len(meeting.checkpoints) - before
         if arrival is None:
             return None
-        tell = frame.released_before if arrival.is_late else frame.released
-        return Tell(arrival.told, tell(identifier, arrival.start_at_ms))
+        if arrival.is_late:
+            text = frame.released_before(identifier, arrival.start_at_ms)
+        else:
+            text = frame.released(identifier, arrival.start_at_ms)
+            self._released.append((meeting, identifier))
+        return Tell(arrival.told, text)
+
+    def _make_room(self, identifier: str) -> None:
+        """Forget the checkpoint that was released longest ago."""
+        if not self._released:
+            told = f"no room for checkpoint {shorten(identifier)!r}: agents wait at all there are"
+            raise RefusedError(503, told)
+        meeting, oldest = self._released.popleft()
+        del meeting.checkpoints[oldest]
+        self._checkpoints_count -= 1
 
     def next_deadline(self) -> int:
         """Return the time at which `clean` wants to be called, in milliseconds."""
@@ -171,5 +183,6 @@ class Meetings:
             if since_ms <= oldest_ms:
                 del self._empty_since_ms[test_id]
                 self._checkpoints_count -= len(self._meetings.pop(test_id).checkpoints)
+        self._released = deque(at for at in self._released if at[0].test_id in self._meetings)
         in_use = self._meetings.keys() - self._empty_since_ms.keys()
         return ForgetData(oldest_ms, frozenset(in_use))
