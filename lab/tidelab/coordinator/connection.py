@@ -114,8 +114,8 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._descriptor: int | None = None
         """Of a plain socket that is open."""
-        self._unsent = deque[memoryview]()
-        """What the transport, which copies what it is given, has no room for."""
+        self._unsent: deque[memoryview] | None = None
+        """What the transport, which copies what it is given, has no room for: mostly nothing."""
         self.transport: asyncio.Transport
 
     # --- asyncio.Protocol ---
@@ -151,8 +151,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Forget the agent: the socket is gone."""
         self._connections.discard(self)
-        self._unsent.clear()
-        self._descriptor = self._reader = None
+        self._descriptor = self._reader = self._unsent = None
         self._leave()
 
     def shutdown(self) -> None:
@@ -289,13 +288,16 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def _write(self, data: bytes) -> None:
-        taken, is_behind = 0, self._unsent or self.transport.get_write_buffer_size()
+        taken = 0
+        is_behind = self._unsent is not None or self.transport.get_write_buffer_size() > 0
         if self._descriptor is not None and not is_behind:
             try:
                 taken = os.write(self._descriptor, data)
             except OSError:  # it is full, or gone: its transport finds that out, too
                 taken = 0
         if taken < len(data):
+            if self._unsent is None:
+                self._unsent = deque()
             self._unsent.append(memoryview(data)[taken:])
             self._write_on()
 
@@ -307,6 +309,8 @@ class Connection(asyncio.Protocol):
             if len(data) > piece:
                 self._unsent.appendleft(data[piece:])
             self.transport.write(data[:piece])
+        if not self._unsent:
+            self._unsent = None
 
     # --- the end ---
 
@@ -332,8 +336,9 @@ class Connection(asyncio.Protocol):
     def _part(self) -> None:
         """Read no more, and close the socket behind all that is unsent."""
         self._reader = None
-        while self._unsent:
-            self.transport.write(self._unsent.popleft())
+        for data in self._unsent or ():
+            self.transport.write(data)
+        self._unsent = None
         self.transport.close()
 
     def _end_soon(self) -> None:
