@@ -130,6 +130,30 @@ async def test_agents_are_told_when_the_server_stops() -> None:
         assert (client.close_code, client.close_reason) == (1001, "the server stops")
 
 
+@on_loop
+async def test_what_an_agent_was_sent_before_a_stop_reaches_it_behind_its_own_goodbye() -> None:
+    data = '"' + "a" * (8 << 20) + '"'
+    async with AsyncExitStack() as stack:
+        async with server() as at:
+            other = await stack.enter_async_context(agent(at, 1))
+            await other.send(f'{{"command":"update_data","content":{data}}}')
+            answers, writer = await stack.enter_async_context(raw(at.ws_url))
+            await shake_hands(answers, writer)
+            assert await ask(other, COUNT) == counted(2)
+            writer.write(frame(READ))
+            first = await answers.readexactly(1)
+            writer.write(closing(b"\x03\xe8"))
+
+            async def read_late() -> bytes:
+                await other.wait_closed()  # it has heard of the stop, so we were told, too
+                return first + await answers.read()
+
+            reading = asyncio.get_running_loop().create_task(read_late())
+        async with asyncio.timeout(20):
+            sent = Frame(Opcode.BINARY, data.encode()).serialize(mask=False)
+            assert await reading == sent + b"\x88\x12\x03\xe9the server stops"
+
+
 # --- slow agents, and those that cannot be heard ---
 
 

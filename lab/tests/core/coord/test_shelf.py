@@ -32,7 +32,10 @@ def test_a_long_test_may_name_each_barrier_anew(monkeypatch: pytest.MonkeyPatch)
     assert table.last(a, Released).barrier == "open"
 
 
-def test_the_barrier_that_ended_longest_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_the_barrier_that_ended_longest_ago_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, *, is_killed: bool
+) -> None:
     monkeypatch.setattr(shelf, "COORD_NAMES_MAX", 2)
     table = Table()
     a, b = table.join("a"), table.join("b")
@@ -41,6 +44,9 @@ def test_the_barrier_that_ended_longest_ago_is_forgotten(monkeypatch: pytest.Mon
         table.pass_time(10)
     table.ask(a, wait("busy", target=2))
     table.ask(b, Cancel(barrier="busy"))
+    if is_killed:
+        table.restart()
+        a = table.join("a")
     table.ask(a, wait("new", target=1))
     assert {at[2] for at in table.disk if at[1] == "outcome"} == {"busy", "new"}
 
